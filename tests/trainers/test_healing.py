@@ -1,0 +1,130 @@
+"""The main job with a real trainer and a real failure: it fails, is healed, and finishes."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+
+import pytest
+
+from tests.trainers.scene import Scene, make_images
+
+pytestmark = pytest.mark.trainers
+
+
+@pytest.fixture(scope="session")
+def many_images(trainer_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_images(trainer_python, tmp_path_factory.mktemp("many"), 128)
+
+
+@pytest.mark.parametrize(
+    ("batch", "effective"),
+    [
+        (24, 72),
+        (48, 48),
+        pytest.param(16, 64, marks=[pytest.mark.slow, pytest.mark.slice]),
+        pytest.param(128, 128, marks=[pytest.mark.slow, pytest.mark.slice]),
+    ],
+)
+def test_effective_batch_and_weight_decay_stay(
+    trainer_python: Path, many_images: Path, tmp_path: Path, batch: int, effective: int
+) -> None:
+    scene = Scene(tmp_path, trainer_python, many_images)
+    done = scene.run(scene.supervised(scene.capped(batch=batch)))
+    assert done.returncode == 0, done.stdout[-3000:]
+
+    first, *later = scene.facts()
+    last = later[-1]
+    assert 1 <= len(later) <= 2
+    assert first["batch"] == batch
+    assert first["batch"] * first["accumulate"] == effective
+    assert last["batch"] < batch
+    assert last["batch"] * last["accumulate"] == effective
+    assert last["nbs"] == effective
+    # What the optimizer applies, exactly. What the trainer computes from its configuration may be
+    # a rounding away: for 48 no floating-point number times 48 over 48 gives the same bits.
+    assert last["decay"] == first["decay"]
+    difference = abs(last["configured_decay"] - first["configured_decay"])
+    assert difference <= math.ulp(first["configured_decay"])
+    assert last["optimizer"] == first["optimizer"]
+    assert last["start_epoch"] == 1
+    assert scene.epochs() == [1, 2, 3]
+
+    receipt = scene.shown()["receipts"][-1]
+    assert receipt["outcome"] == "finished"
+    assert receipt["verdict"]["kind"] == "cpu-oom"
+    assert receipt["plan"]["effective_batch"] == effective
+    assert receipt["costs"]["epochs_kept"] == 1
+    assert receipt["costs"]["seconds_lost"] > 0
+
+
+def test_the_yolo_command_resumes_and_the_file_tells_the_truth(scene: Scene) -> None:
+    """The `yolo` command itself, made to fail by a hostile sitecustomize that limits its memory."""
+    hook = scene.root / "site"
+    hook.mkdir()
+    (hook / "sitecustomize.py").write_text((Path(__file__).parent / "limiting.py").read_text())
+    done = scene.run(
+        scene.supervised(scene.yolo("batch=16", "epochs=3")),
+        {"PYTHONPATH": str(hook), "LIMIT_FILE": str(scene.root / "limit")},
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert scene.epochs() == [1, 2, 3]
+    receipt = scene.shown()["receipts"][-1]
+    assert receipt["user"]["entry"] == "command"
+    batch = receipt["plan"]["edits"]["batch"]
+    arguments = (scene.run_dir / "args.yaml").read_text()
+    assert f"\nbatch: {batch}\n" in arguments
+    assert "\nnbs: 64\n" in arguments
+    change = next(each for each in receipt["files"] if each["path"].endswith("args.yaml"))
+    original = Path(change["copy"]).read_bytes()
+    assert hashlib.sha256(original).hexdigest() == change["before"]
+    assert b"\nbatch: 16\n" in original
+
+
+def test_a_truncated_checkpoint_is_never_resumed_from(scene: Scene) -> None:
+    done = scene.run(scene.supervised(scene.capped(batch=16, truncate=True)))
+    assert done.returncode == 0, done.stdout[-3000:]
+    receipt = scene.shown()["receipts"][-1]
+    assert "the copy in the vault took its place" in receipt["resume"]["reason"]
+    assert scene.facts()[-1]["start_epoch"] == 1
+    assert scene.epochs() == [1, 2, 3]
+
+
+def test_before_any_checkpoint_the_run_begins_afresh_in_its_directory(scene: Scene) -> None:
+    done = scene.run(scene.supervised(scene.capped(batch=16, after_batches=1)))
+    assert done.returncode == 0, done.stdout[-3000:]
+    receipt = scene.shown()["receipts"][-1]
+    assert receipt["resume"]["start"] == "afresh"
+    assert {fact["save_dir"] for fact in scene.facts()} == {str(scene.run_dir)}
+    assert scene.facts()[-1]["start_epoch"] == 0
+    assert scene.epochs() == [1, 2, 3]
+
+
+def test_what_cannot_fit_at_batch_one_is_refused_and_the_files_stay(scene: Scene) -> None:
+    done = scene.run(scene.supervised(scene.capped(batch=1, imgsz=96, nbs=4, part=0.2)))
+    assert done.returncode == 1
+    assert "not restarted: " in done.stdout
+    assert "batch 1" in done.stdout
+    shown = scene.shown()
+    assert shown["receipts"] == []
+    assert len(shown["attempts"]) == 1
+    assert "batch: 1\n" in (scene.run_dir / "args.yaml").read_text()
+    assert not (scene.run_dir / ".yolowatch" / "originals").exists()
+
+
+def test_a_failure_in_the_second_training_of_a_program_runs_nothing_twice(scene: Scene) -> None:
+    done = scene.run(scene.supervised(scene.capped(batch=16, calls=2, fail_in_call=2)))
+    assert done.returncode == 1
+    assert "not restarted: " in done.stdout
+    assert len(scene.facts()) == 2
+    assert len(scene.shown()["attempts"]) == 1
+
+
+def test_recommend_only_says_what_it_would_do(scene: Scene) -> None:
+    done = scene.run(scene.supervised(scene.capped(batch=16), "--mode", "recommend"))
+    assert done.returncode == 1
+    assert "plan: " in done.stdout
+    assert "mode recommend: nothing is changed" in done.stdout
+    assert "batch: 16\n" in (scene.run_dir / "args.yaml").read_text()
+    assert len(scene.facts()) == 1

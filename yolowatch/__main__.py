@@ -1,0 +1,7 @@
+"""`python -m yolowatch` is `yolowatch`."""
+
+import sys
+
+from yolowatch.commands.main import main
+
+sys.exit(main())

@@ -1,0 +1,90 @@
+"""`yolowatch run -- COMMAND`: supervise one training in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from yolowatch.commands import pages
+from yolowatch.daemon.app import Options, supervise
+from yolowatch.edges.http import parse_address
+from yolowatch.errors import UsageError
+from yolowatch.model.plan import Policy
+
+MODES = ("observe", "recommend", "auto")
+
+
+class Run:
+    """Supervises a training command and heals it when it runs out of memory."""
+
+    name = "run"
+    summary = "supervise a training command and heal its out-of-memory failures"
+    description = """\
+Supervise a training in the foreground, without root and without a service.
+
+  yolowatch run -- yolo detect train data=coco8.yaml model=yolo11n.yaml batch=64
+  yolowatch run -- python my_training.py
+  yolowatch run --metrics 127.0.0.1:9466 -- yolo train …
+
+The training keeps your terminal, environment and limits. When it runs out of memory, its batch is
+made smaller with the same effective batch, it resumes from its last checkpoint, and a receipt says
+what was changed and why (`yolowatch show RUN --json` for a machine). Everything else passes
+through: the exit status is the training's own."""
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--mode",
+            choices=MODES,
+            default="auto",
+            help="auto carries a plan out, recommend only shows it, observe never plans "
+            "(default: auto)",
+        )
+        parser.add_argument(
+            "--metrics",
+            metavar="HOST:PORT",
+            help="serve /metrics for Prometheus there while it runs; port 0 picks a free one",
+        )
+        parser.add_argument(
+            "--state-dir",
+            type=Path,
+            metavar="DIR",
+            help="where the journal is kept (default: $XDG_STATE_HOME/yolowatch)",
+        )
+        parser.add_argument(
+            "--margin",
+            type=_ratio,
+            default=Policy.margin_ratio,
+            metavar="RATIO",
+            help="part of the memory that every prediction keeps free (default: %(default)s)",
+        )
+        parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND …")
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        command = arguments.command
+        if command and command[0] == "--":
+            command = command[1:]
+        if not command:
+            raise UsageError(
+                "no command to supervise; write it after --: yolowatch run -- yolo train …"
+            )
+        options = Options(
+            tuple(command),
+            Policy(mode=arguments.mode, margin_ratio=arguments.margin),
+            arguments.state_dir,
+            parse_address(arguments.metrics) if arguments.metrics else None,
+        )
+        outcome = supervise(options)
+        for receipt in outcome.core.healing.receipts:
+            print(pages.receipt(receipt.to_json(), sys.stderr), file=sys.stderr)
+        return outcome.exit_status
+
+
+def _ratio(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value < 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no ratio between 0 and 1")
+    return value

@@ -1,0 +1,89 @@
+"""What the core asks for: frozen requests that `app` and the executor carry out.
+
+The core decides and journals; it never touches a process or a file of the user's itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from yolowatch.model.identity import ProcessKey
+from yolowatch.model.plan import Edits, Plan
+from yolowatch.model.receipt import FileChange, ResumePoint
+from yolowatch.model.run import RunSpec
+
+
+@dataclass(frozen=True)
+class Say:
+    """One sentence for the person at the terminal."""
+
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Send a signal to one process of the run."""
+
+    process: ProcessKey
+    number: int
+
+
+@dataclass(frozen=True)
+class VaultCheckpoint:
+    """Copy a checkpoint that the trainer has just completed."""
+
+    path: str
+    run_dir: str
+    attempt: int
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Remediation:
+    """All that the executor needs to know about one plan."""
+
+    plan_id: str
+    plan: Plan
+    user: RunSpec
+    failed_attempt: int
+    run_dir: str
+    checkpoint: str  # where the trainer saves
+    processes: tuple[ProcessKey, ...]  # of the failed attempt
+
+
+@dataclass(frozen=True)
+class RunStep:
+    """Carry out one step of a plan; the intent is in the journal already."""
+
+    remediation: Remediation
+    step: str
+    resume: ResumePoint | None = None
+
+
+@dataclass(frozen=True)
+class RestoreFiles:
+    """Put the user's files back as they were before the first remediation."""
+
+    changes: tuple[FileChange, ...]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Start the command: `edits` and `resume` are None for the user's own attempt."""
+
+    attempt: int
+    edits: Edits | None = None
+    resume: ResumePoint | None = None
+
+
+@dataclass(frozen=True)
+class Finish:
+    """The supervision is over; `exit_status` is what yolowatch itself returns."""
+
+    exit_status: int
+
+
+Action = Say | Signal | VaultCheckpoint | RunStep | RestoreFiles | Launch | Finish
+
+STEPS = ("stop", "vault", "rewrite", "wait", "relaunch")
+"""The order of a remediation."""

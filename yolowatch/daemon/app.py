@@ -1,0 +1,228 @@
+"""The composition root of `yolowatch run`: builds the parts, connects them, turns the loop.
+
+One queue, one loop in the main thread, and named threads at the edges. Here alone is known which
+hands, clock and NVML the others get.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from yolowatch.daemon import threads
+from yolowatch.daemon.actions import (
+    Action,
+    Finish,
+    Launch,
+    RestoreFiles,
+    RunStep,
+    Say,
+    Signal,
+    VaultCheckpoint,
+)
+from yolowatch.daemon.core import Core
+from yolowatch.daemon.executor import Executor
+from yolowatch.daemon.launching import Hooking, Launcher
+from yolowatch.daemon.publishing import Publisher
+from yolowatch.daemon.records import Records
+from yolowatch.daemon.vaulting import Vaults
+from yolowatch.edges import http, nvml, proc, statedir
+from yolowatch.edges.clock import Clock, SystemClock
+from yolowatch.edges.journal import Journal
+from yolowatch.edges.listener import Listener
+from yolowatch.edges.stage import stage
+from yolowatch.hands.local import LocalHands
+from yolowatch.hands.port import Hands
+from yolowatch.model import events
+from yolowatch.model.plan import Policy
+from yolowatch.model.printable import printable
+
+_QUEUE_EVENTS = 4096
+_TICK_SECONDS = 0.5
+_FROM_TERMINAL = 0x80  # SI_KERNEL: the terminal sent it to the whole foreground group
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `yolowatch run` was asked for; `metrics` is an address or None."""
+
+    command: tuple[str, ...]
+    policy: Policy
+    state_dir: Path | None = None
+    metrics: http.Address | None = None
+    quiet: bool = False
+    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a supervision ended; `core` may still be asked what it knows."""
+
+    exit_status: int
+    run: str
+    core: Core
+
+
+def supervise(options: Options, progress: Callable[[Core], None] | None = None) -> Outcome:
+    """Run the command to its end, healing it on the way; blocks in the calling (main) thread.
+
+    Raises StateError, AddressError or LaunchError before anything was started.
+    """
+    with contextlib.ExitStack() as stack:
+        return _Supervision(options, stack).run(progress)
+
+
+class _Supervision:
+    def __init__(self, options: Options, stack: contextlib.ExitStack) -> None:
+        self._say = _silent if options.quiet else _say
+        self._queue: queue.Queue[events.Event] = queue.Queue(_QUEUE_EVENTS)
+        self._steps: queue.Queue[RunStep | None] = queue.Queue()
+        self._over = threading.Event()
+        self._clock: Clock = SystemClock()
+        self._hands: Hands = LocalHands(self._clock)
+        state = statedir.state_directory(options.state_dir, os.environ)
+        journal = stack.enter_context(Journal(state / "journal.sqlite", self._clock))
+        staged = stage(state)
+        sockets = statedir.socket_directory(os.environ)
+        stack.callback(statedir.remove_socket_directory, sockets)
+        supervisor = proc.process_key(os.getpid())
+        mode = options.policy.mode
+        self._records = Records(journal, options.command, mode, supervisor, self._say)
+        self.core = Core(self._records, options.policy)
+        uids = frozenset({os.getuid(), 0})
+        listener = Listener(sockets / "hook.sock", self._post, uids=uids, clock=self._clock)
+        stack.callback(listener.close)
+        self._vaults = Vaults(self._clock, options.policy.keep_checkpoints, self._post)
+        driver = nvml.open_nvml()
+        stack.callback(driver.close)
+        self._launcher = Launcher(
+            options.command,
+            options.environment,
+            Hooking(staged.path, listener.path),
+            self._hands,
+            self._clock,
+            options.policy,
+            driver,
+            lambda launched: self._hands.watch(launched, self._post),
+        )
+        self._executor = Executor(
+            self._hands, self._clock, options.policy, self._launcher, self._vaults
+        )
+        self._publisher = Publisher(
+            self._records.run, self.core, listener, self._queue.qsize, self._clock
+        )
+        self._block_signals(stack)  # before any thread: they inherit it
+        if options.metrics is not None:
+            server = http.HttpServer(options.metrics, self._publisher.page)
+            stack.callback(server.close)
+            self._publisher.failures = lambda: server.failures
+            server.start()
+            self._say(f"metrics on {server.url}")
+        stack.callback(self._end_threads)
+        listener.start()
+        for name, body in (
+            ("signals", self._receive_signals),
+            ("executor", self._execute),
+            ("vault", self._vaults.work),
+        ):
+            threads.start(name, body, self._thread_failed)
+
+    def _block_signals(self, stack: contextlib.ExitStack) -> None:
+        """From here on they are received by a thread that can tell who sent them."""
+        for number in _SIGNALS:
+            before = signal.getsignal(number)
+            if before is not signal.SIG_IGN:  # under nohup the training is to survive it too
+                # While a process is spawned its signals are unblocked for a moment.
+                signal.signal(number, lambda n, _frame: self._signalled(n, forward=True))
+                stack.callback(signal.signal, number, before)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        stack.callback(signal.pthread_sigmask, signal.SIG_SETMASK, mask)
+
+    def _end_threads(self) -> None:
+        self._over.set()
+        self._steps.put(None)
+        self._vaults.stop()
+
+    def run(self, progress: Callable[[Core], None] | None) -> Outcome:
+        self._say(f"watching run {self._records.run}")
+        status = self._perform(self.core.begin())
+        while status is None:
+            try:
+                event = self._queue.get(timeout=_TICK_SECONDS)
+            except queue.Empty:
+                event = events.Tick(self._clock.monotonic())
+            began = self._clock.monotonic()
+            status = self._perform(self.core.step(event))
+            self._publisher.publish(self._clock.monotonic() - began)
+            if progress is not None:
+                progress(self.core)
+        self._records.finished(status, self.core.summary())
+        return Outcome(status, self._records.run, self.core)
+
+    def _post(self, event: events.Event) -> bool:
+        try:
+            self._queue.put_nowait(event)
+        except queue.Full:
+            return False
+        return True
+
+    def _perform(self, actions: Sequence[Action]) -> int | None:
+        """Carry out what the core asks for; the exit status once it is finished."""
+        for action in actions:
+            match action:
+                case Say():
+                    self._say(action.sentence)
+                case Signal():
+                    self._hands.signal(action.process, action.number)
+                case VaultCheckpoint():
+                    self._vaults.order(action)
+                case RunStep():
+                    self._steps.put(action)
+                case RestoreFiles():
+                    for trouble in self._executor.restore(action):
+                        self._say(trouble)
+                case Launch():
+                    self._perform(self.core.step(self._launch(action)))
+                case Finish():
+                    return action.exit_status
+        return None
+
+    def _launch(self, action: Launch) -> events.Event:
+        process = self._launcher.launch(action, None)
+        return events.Started(action.attempt, process, self._clock.monotonic())
+
+    def _execute(self) -> None:
+        while True:
+            step = self._steps.get()
+            if step is None:
+                return
+            self._queue.put(self._executor.run(step))  # never dropped: the plan waits for it
+
+    def _receive_signals(self) -> None:
+        while not self._over.is_set():
+            info = signal.sigtimedwait(_SIGNALS, _TICK_SECONDS)
+            if info is not None:
+                self._signalled(info.si_signo, forward=info.si_code != _FROM_TERMINAL)
+
+    def _signalled(self, number: int, *, forward: bool) -> None:
+        self._post(events.SignalReceived(number, forward, self._clock.monotonic()))
+
+    def _thread_failed(self, name: str, trace: str) -> None:
+        print(trace, file=sys.stderr)
+        self._say(f"an internal error ended the thread {name}; the training goes on")
+
+
+def _say(sentence: str) -> None:
+    print(f"yolowatch: {printable(sentence, 2000)}", file=sys.stderr, flush=True)
+
+
+def _silent(_sentence: str) -> None:
+    """Says nothing: for the calibration runs of the demonstration."""

@@ -1,0 +1,83 @@
+"""One execution of the supervised command: its process, its hooks and what they said.
+
+The only mutable thing beside the core that owns it; it decides nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from yolowatch.model import events
+from yolowatch.model.identity import ProcessKey
+from yolowatch.model.plan import Edits
+from yolowatch.model.run import RunSpec, RunState
+
+
+@dataclass
+class Attempt:
+    """Attempt `number`; 0 is the user's own, whose `edits` are None."""
+
+    number: int
+    process: ProcessKey
+    started_at: float
+    edits: Edits | None = None
+    states: dict[int, RunState] = field(default_factory=dict)  # by connection
+    processes: dict[int, ProcessKey] = field(default_factory=dict)  # by connection
+    open: set[int] = field(default_factory=set)  # connections that may still speak
+    exited: events.ProcessExited | None = None
+    asked_to_stop: bool = False
+    term_sent_at: float | None = None
+    killed: bool = False
+    distrusted: str | None = None  # why it is not what the plan said
+
+    def connect(self, connection: int, process: ProcessKey) -> None:
+        """A hook of this attempt begins to speak."""
+        self.states[connection] = RunState(self.number)
+        self.processes[connection] = process
+        self.open.add(connection)
+
+    def state(self) -> RunState:
+        """What the training process said: the one that described a run, else any."""
+        ranked = sorted(
+            self.states.items(),
+            key=lambda item: (item[1].spec is not None, self.processes[item[0]] == self.process),
+        )
+        return ranked[-1][1] if ranked else RunState(self.number)
+
+    def trains_directly(self) -> bool:
+        """Whether the process that trains is the one that was started, and not a child of it."""
+        return any(
+            state.spec is not None and self.processes[connection] == self.process
+            for connection, state in self.states.items()
+        )
+
+    @property
+    def ended_at(self) -> float:
+        """When its process ended, in seconds of the daemon's clock."""
+        assert self.exited is not None, "it has ended"
+        return self.exited.at
+
+    def exit_status(self) -> int:
+        """What a shell would report: the status, or 128 plus the signal that ended it."""
+        assert self.exited is not None, "it has ended"
+        if self.exited.status is not None:
+            return self.exited.status
+        return 128 + (self.exited.signal or 0)
+
+    def completed_epoch(self) -> int:
+        """The last epoch of which the trainer completed training and validation; -1 for none."""
+        state = self.state()
+        if state.last_epoch_ended is not None:
+            return state.last_epoch_ended
+        return state.checkpoint.epoch if state.checkpoint is not None else -1
+
+
+def mismatch(edits: Edits, user: RunSpec, spec: RunSpec) -> str | None:
+    """Why a new attempt is not what the plan said, or None; unknown values are no reason."""
+    if edits.batch is not None and spec.batch is not None and spec.batch != edits.batch:
+        return f"its batch is {spec.batch} instead of {edits.batch}"
+    if spec.effective_batch is not None and spec.effective_batch != user.effective_batch:
+        return f"its effective batch is {spec.effective_batch} instead of {user.effective_batch}"
+    if spec.run_dir is not None and spec.run_dir != user.run_dir:
+        return f"it writes to {spec.run_dir} instead of {user.run_dir}"
+    return None

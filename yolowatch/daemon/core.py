@@ -1,0 +1,285 @@
+"""The sole owner of a run's state: events in, actions out, every decision journaled first.
+
+`step` is the whole interface: it folds one event and returns what is to be done. It asks no clock
+(events carry their time), starts no thread and touches neither a process nor a file of the user's;
+its tests feed it lists of events. The journal is the one thing it writes to, because an intent must
+be on disk before anyone else hears of it. When the journal fails, nothing is changed any more: the
+run is watched to its end and its exit status passed on.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import replace
+
+from yolowatch.daemon import sentences
+from yolowatch.daemon.actions import Action, Finish, Launch, Say, Signal, VaultCheckpoint
+from yolowatch.daemon.attempt import Attempt, mismatch
+from yolowatch.daemon.healing import Healing
+from yolowatch.daemon.records import Records
+from yolowatch.decide import detect, texts
+from yolowatch.model import events
+from yolowatch.model.fold import fold
+from yolowatch.model.plan import Policy
+from yolowatch.model.run import RunSpec, RunState
+from yolowatch.model.verdict import Kind, Verdict
+
+_OF_A_PROCESS = (
+    events.HookConnected,
+    events.HookMessage,
+    events.HookGone,
+    events.ProcessExited,
+)
+_DRAIN_SECONDS = 2.0  # how long the last messages of a dead process may take to arrive
+
+
+class Core:
+    """Supervises one run."""
+
+    def __init__(self, records: Records, policy: Policy) -> None:
+        self._records = records
+        self._policy = policy
+        self._attempts: list[Attempt] = []
+        self._early: list[events.Event] = []
+        self._finished = False
+        # What others may read between two steps.
+        self.user: RunSpec | None = None
+        self.healing = Healing(records, policy)
+        self.verdicts: list[Verdict] = []
+        self.vaulted = 0
+        self.refused_connections = 0
+
+    def begin(self) -> list[Action]:
+        """The first action: start the user's own command."""
+        return [Launch(0)]
+
+    def step(self, event: events.Event) -> list[Action]:
+        """Fold one event; what is to be done about it, in order."""
+        if self._finished:
+            return []
+        actions = self._dispatch(event)
+        self._finished = any(isinstance(action, Finish) for action in actions)
+        return actions
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts were started."""
+        return len(self._attempts)
+
+    @property
+    def alive(self) -> bool:
+        """Whether a process of the run is known to live."""
+        return bool(self._attempts) and self._attempts[-1].exited is None
+
+    @property
+    def hook_connected(self) -> bool:
+        """Whether a hook of the current attempt holds a connection."""
+        return bool(self._attempts) and bool(self._attempts[-1].open)
+
+    def state(self) -> RunState:
+        """What the hook of the current attempt said."""
+        return self._attempts[-1].state() if self._attempts else RunState(0)
+
+    def summary(self) -> str:
+        """How the run ended, in one word or two."""
+        kind = self.verdicts[-1].kind if self.verdicts else None
+        if kind is None:
+            return "not started"
+        healed = kind is Kind.FINISHED and self.healing.receipts
+        return f"{kind.value}, healed" if healed else kind.value
+
+    def _dispatch(self, event: events.Event) -> list[Action]:
+        if isinstance(event, events.Started):
+            self._started(event)
+            return []
+        if not self._attempts:
+            return []
+        attempt = self._attempts[-1]
+        if self.healing.under_way and isinstance(event, _OF_A_PROCESS):
+            # The new process may be heard of before the step that started it is reported done.
+            self._early.append(event)
+            return []
+        match event:
+            case events.HookConnected():
+                attempt.connect(event.connection, event.process)
+            case events.HookMessage():
+                return self._message(attempt, event)
+            case events.HookGone():
+                return self._gone(attempt, event)
+            case events.HookRefused():
+                self.refused_connections += 1
+            case events.ProcessExited():
+                return self._exited(attempt, event)
+            case events.SignalReceived():
+                return self._signalled(attempt, event)
+            case events.StepDone():
+                return self._step_done(event)
+            case events.StepFailed():
+                return self.healing.step_failed(event)
+            case events.CheckpointVaulted():
+                self.vaulted += 1
+                self._records.checkpoint(event)
+            case events.CheckpointRefused():
+                return [Say(f"a checkpoint was not copied to the vault: {event.reason}")]
+            case events.Tick():
+                return self._tick(attempt, event.at)
+        return []
+
+    def _started(self, event: events.Started) -> None:
+        self._attempts.append(Attempt(event.attempt, event.process, event.at, event.edits))
+        self._records.attempt(event)
+
+    # -- while an attempt lives -----------------------------------------------------------------
+
+    def _message(self, attempt: Attempt, event: events.HookMessage) -> list[Action]:
+        before = attempt.states.get(event.connection)
+        if before is None:
+            return []
+        after = fold(before, event.kind, event.fields, event.at)
+        attempt.states[event.connection] = after
+        if event.kind == "run" and after.spec is not None:
+            return self._described(attempt, after.spec)
+        if event.kind == "sample" and attempt.number > 0 and after.place.step:
+            self.healing.trained_again(event.at - attempt.started_at)
+        if event.kind == "checkpoint" and after.checkpoint is not before.checkpoint:
+            return _saved(attempt, after)
+        if event.kind == "retry" and after.retries:
+            batch = after.retries[-1].batch_before
+            return [Say(f"the trainer ran out of memory at batch {batch} and retries by itself")]
+        if event.kind == "fault" and before.fault_text is None:
+            return [Say(f"the hook failed and leaves the training alone ({after.fault_text})")]
+        return []
+
+    def _described(self, attempt: Attempt, spec: RunSpec) -> list[Action]:
+        self._records.described(spec)
+        if spec.effective_batch is None:
+            return []  # not set up yet
+        if attempt.number == 0:
+            # The first complete description is the user's: a later one of the same directory
+            # follows the trainer's own retry.
+            if self.user is None or self.user.run_dir != spec.run_dir:
+                self.user = spec
+            return []
+        if attempt.edits is None or self.user is None or attempt.distrusted is not None:
+            return []
+        if spec.train_calls is not None and spec.train_calls > 1:
+            return []  # a further training of the same program is as its author wrote it
+        # After the trainer's own retry the batch is smaller still, and that is as it should be.
+        retried = bool(attempt.state().retries)
+        edits = replace(attempt.edits, batch=None) if retried else attempt.edits
+        attempt.distrusted = mismatch(edits, self.user, spec)
+        if attempt.distrusted is None:
+            return []
+        sentence = f"attempt {attempt.number} is not what was planned: {attempt.distrusted}"
+        return [Say(sentence), Signal(attempt.process, signal.SIGTERM)]
+
+    def _signalled(self, attempt: Attempt, event: events.SignalReceived) -> list[Action]:
+        if attempt.exited is None:
+            attempt.asked_to_stop = True
+            return [Signal(attempt.process, event.number)] if event.forward else []
+        if self.healing.starting:
+            # The new process may exist already, or may not: it gets the signal once it is known.
+            self._early.append(replace(event, forward=True))
+        elif self.healing.under_way:
+            return self.healing.interrupt(event.number)
+        elif attempt.exit_status() != 0:
+            attempt.asked_to_stop = True  # its last messages are still awaited
+        return []
+
+    def _step_done(self, event: events.StepDone) -> list[Action]:
+        actions, receipt = self.healing.step_done(event)
+        if receipt is None:
+            return actions
+        plan, process = receipt.plan, event.result["process"]
+        self._started(events.Started(plan.attempt, process, event.at, plan.edits))
+        early, self._early = self._early, []
+        for each in early:
+            if any(isinstance(action, Finish) for action in actions):
+                break
+            actions += self._dispatch(each)
+        return actions
+
+    def _tick(self, attempt: Attempt, at: float) -> list[Action]:
+        if attempt.exited is None:
+            return self._help_to_exit(attempt, at)
+        late = at - attempt.exited.at > _DRAIN_SECONDS
+        if attempt.open and late and not self.healing.under_way:
+            attempt.open.clear()  # a grandchild holds the socket: it has nothing more to say
+            return self._conclude(attempt, attempt.exited)
+        return []
+
+    def _help_to_exit(self, attempt: Attempt, at: float) -> list[Action]:
+        """A process that ran out of memory and does not end gets TERM, then KILL."""
+        words = attempt.state().last_words
+        if words is None or words.handled or attempt.killed or self._policy.mode != "auto":
+            return []
+        if texts.recognise(words.exception, words.text) is None:
+            return []  # what goes on after any other failure is the program's own affair
+        grace = self._policy.exit_grace_seconds
+        if attempt.term_sent_at is None:
+            if at - words.at < grace:
+                return []
+            attempt.term_sent_at = at
+            sentence = f"the failed process has not ended {grace:g} s after its last words: SIGTERM"
+            return [Say(sentence), Signal(attempt.process, signal.SIGTERM)]
+        if at - attempt.term_sent_at < self._policy.kill_grace_seconds:
+            return []
+        attempt.killed = True
+        return [Say("it did not end on SIGTERM: SIGKILL"), Signal(attempt.process, signal.SIGKILL)]
+
+    # -- the end of an attempt ------------------------------------------------------------------
+
+    def _exited(self, attempt: Attempt, event: events.ProcessExited) -> list[Action]:
+        if event.process != attempt.process or attempt.exited is not None:
+            return []
+        attempt.exited = event
+        # Its last messages may still lie in the socket: the end of a connection is reported after
+        # everything that came through it.
+        return [] if attempt.open else self._conclude(attempt, event)
+
+    def _gone(self, attempt: Attempt, event: events.HookGone) -> list[Action]:
+        if event.connection not in attempt.open:
+            return []
+        attempt.open.discard(event.connection)
+        if attempt.exited is None or attempt.open:
+            return []
+        return self._conclude(attempt, attempt.exited)
+
+    def _conclude(self, attempt: Attempt, exited: events.ProcessExited) -> list[Action]:
+        state = attempt.state()
+        helped = attempt.term_sent_at is not None
+        verdict = detect.classify(
+            state,
+            exit_status=1 if helped else exited.status,
+            exit_signal=None if helped else exited.signal,
+            asked_to_stop=attempt.asked_to_stop,
+        )
+        self.verdicts.append(verdict)
+        epoch = attempt.completed_epoch()
+        self._records.ended(attempt.number, exited, verdict, None if epoch < 0 else epoch)
+        self.healing.ended(attempt)
+        status = attempt.exit_status()
+        if attempt.distrusted is not None:
+            # It was ended on purpose: even if it says that all is well, the training is not done.
+            return self.healing.give_up(attempt.distrusted, status or 128 + signal.SIGTERM)
+        if verdict.kind is Kind.FINISHED:
+            observed = [] if state.spec is not None else [Say(sentences.observed_only(state))]
+            return [*self.healing.finished(), *observed, Finish(status)]
+        if verdict.kind.is_oom or verdict.kind is Kind.HANDLED_OOM:
+            return self.healing.answer(attempt, verdict, self.user, status)
+        if attempt.number > 0 and verdict.kind is not Kind.INTERRUPTED:
+            return self.healing.give_up(verdict.sentence, status)
+        said: list[Action] = []
+        if verdict.kind is Kind.KILLED:
+            said = [Say(verdict.sentence)]
+        elif state.spec is None:
+            said = [Say(sentences.observed_only(state))]
+        return [*said, Finish(status)]
+
+
+def _saved(attempt: Attempt, state: RunState) -> list[Action]:
+    """A checkpoint is complete: copy it, if it lies in the directory of the run."""
+    saved, run_dir = state.checkpoint, state.spec.run_dir if state.spec is not None else None
+    if saved is None or run_dir is None or not saved.path.startswith(run_dir + "/"):
+        return []
+    return [VaultCheckpoint(saved.path, run_dir, attempt.number, saved.epoch)]

@@ -1,0 +1,174 @@
+"""Carries out the steps of a plan, one at a time, in a thread of its own.
+
+Each step checks again what it relies on, does one thing and answers with StepDone or StepFailed; it
+decides nothing. A step that fails leaves the user's files as they were.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from yolowatch.daemon.actions import Launch, RestoreFiles, RunStep
+from yolowatch.daemon.launching import Launcher
+from yolowatch.daemon.resuming import find_resume_point
+from yolowatch.daemon.vaulting import Vaults
+from yolowatch.edges import files, proc
+from yolowatch.edges.clock import Clock
+from yolowatch.edges.vault import Vault, VaultRefused
+from yolowatch.errors import YolowatchError
+from yolowatch.hands.port import Hands
+from yolowatch.model import events
+from yolowatch.model.identity import ProcessKey
+from yolowatch.model.plan import Policy, Start
+from yolowatch.model.receipt import FileChange
+from yolowatch.trainers.families import Family, family
+
+_POLL_SECONDS = 0.02
+_MAX_BYTES = 64 << 20  # of a configuration or results file
+
+
+class StepError(Exception):
+    """A step could not be carried out; the text is the reason, for people."""
+
+
+_EXPECTED = (StepError, YolowatchError, VaultRefused, files.Changed, OSError, ValueError)
+
+
+class Executor:
+    """`run` carries out one step and returns the event that reports it."""
+
+    def __init__(
+        self,
+        hands: Hands,
+        clock: Clock,
+        policy: Policy,
+        launcher: Launcher,
+        vaults: Vaults,
+    ) -> None:
+        self._hands = hands
+        self._clock = clock
+        self._policy = policy
+        self._launcher = launcher
+        self._vaults = vaults
+        self._steps: Mapping[str, Callable[[RunStep], tuple[str, dict[str, Any]]]] = {
+            "stop": self._stop,
+            "vault": self._find_checkpoint,
+            "rewrite": self._rewrite,
+            "wait": self._wait,
+            "relaunch": self._relaunch,
+        }
+
+    def run(self, request: RunStep) -> events.StepDone | events.StepFailed:
+        """Carry out one step."""
+        plan = request.remediation.plan_id
+        try:
+            detail, result = self._steps[request.step](request)
+        except _EXPECTED as error:
+            reason = str(error) or type(error).__name__
+            return events.StepFailed(plan, request.step, reason, self._clock.monotonic())
+        return events.StepDone(plan, request.step, detail, self._clock.monotonic(), result)
+
+    def restore(self, request: RestoreFiles) -> list[str]:
+        """Put original files back; returns a sentence for each that could not be."""
+        troubles = []
+        for change in request.changes:
+            path = Path(change.path)
+            try:
+                if change.copy is None:
+                    continue
+                original = files.read_bounded(Path(change.copy), _MAX_BYTES)
+                current = files.read_bounded(path, _MAX_BYTES)
+                files.replace_file(path, original, files.sha256(current))
+            except (OSError, files.Changed) as error:
+                troubles.append(f"{path} could not be put back from {change.copy}: {error}")
+        return troubles
+
+    # -- the steps ------------------------------------------------------------------------------
+
+    def _stop(self, request: RunStep) -> tuple[str, dict[str, Any]]:
+        """Nothing of the failed attempt may live on: it would hold memory and write files."""
+        left = self._alive(request)
+        for number, grace in (
+            (None, 1.0),
+            (signal.SIGTERM, self._policy.kill_grace_seconds),
+            (signal.SIGKILL, self._policy.kill_grace_seconds),
+        ):
+            if not left:
+                break
+            for process in left if number is not None else ():
+                self._hands.signal(process, int(number or 0))
+            deadline = self._clock.monotonic() + grace
+            while left and self._clock.monotonic() < deadline:
+                self._clock.sleep(_POLL_SECONDS)
+                left = self._alive(request)
+        if left:
+            names = ", ".join(str(process.pid) for process in left)
+            raise StepError(f"processes of the failed attempt cannot be ended: {names}")
+        return f"{len(request.remediation.processes)} process(es) gone", {}
+
+    def _alive(self, request: RunStep) -> list[ProcessKey]:
+        return [p for p in request.remediation.processes if proc.is_alive(p) is not False]
+
+    def _find_checkpoint(self, request: RunStep) -> tuple[str, dict[str, Any]]:
+        order = request.remediation
+        self._vaults.settle()  # the newest checkpoint may still be on its way
+        point = find_resume_point(
+            Path(order.checkpoint),
+            self._vaults.of(order.run_dir),
+            self._vaults.newest(order.run_dir),
+        )
+        return f"{point.start.value}: {point.reason}", {"resume": point}
+
+    def _rewrite(self, request: RunStep) -> tuple[str, dict[str, Any]]:
+        order, point = request.remediation, request.resume
+        assert point is not None, "the vault step names the resume point"
+        trainer = self._family(request)
+        vault = self._vaults.of(order.run_dir)
+        run_dir = Path(order.run_dir)
+        changes = self._edit(
+            vault, run_dir / "args.yaml", lambda old: trainer.rewrite_args(old, order.plan.edits)
+        )
+        if point.start is Start.RESUME and point.epoch is not None:
+            kept = point.epoch + 1
+            changes += self._edit(
+                vault, run_dir / "results.csv", lambda old: trainer.trim_results(old, kept)
+            )
+        names = ", ".join(Path(change.path).name for change in changes) or "nothing to rewrite"
+        return names, {"files": changes}
+
+    def _family(self, request: RunStep) -> Family:
+        found = family(request.remediation.user.trainer)
+        if found is None:
+            raise StepError(
+                f"{request.remediation.user.trainer} is a trainer that is only observed"
+            )
+        return found
+
+    def _edit(
+        self, vault: Vault, path: Path, edit: Callable[[bytes], bytes]
+    ) -> tuple[FileChange, ...]:
+        """Replace one file if the edit changes it: original into the vault, compare and swap."""
+        if not path.exists():
+            return ()
+        old = files.read_bounded(path, _MAX_BYTES)
+        new = edit(old)
+        if new == old:
+            return ()
+        stored = vault.store_file(path)
+        after = files.replace_file(path, new, files.sha256(old))
+        return (FileChange(str(path), stored.sha256, after, str(stored.copy)),)
+
+    def _wait(self, request: RunStep) -> tuple[str, dict[str, Any]]:
+        device = request.remediation.user.device
+        began = self._clock.monotonic()
+        detail = self._launcher.wait_for_memory(device, request.remediation.processes)
+        return detail, {"seconds": self._clock.monotonic() - began}
+
+    def _relaunch(self, request: RunStep) -> tuple[str, dict[str, Any]]:
+        order = request.remediation
+        launch = Launch(order.plan.attempt, order.plan.edits, request.resume)
+        process = self._launcher.launch(launch, order.user)
+        return f"pid {process.pid}", {"process": process}

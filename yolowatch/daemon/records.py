@@ -1,0 +1,139 @@
+"""One run's page in the journal, and what happens when it cannot be written any more.
+
+The first failure is said once; from then on the run is only watched (`healthy` is False), because
+nothing may be changed that is not journaled before.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Sequence
+
+from yolowatch.edges.journal import Journal
+from yolowatch.errors import StateError
+from yolowatch.model import events
+from yolowatch.model.identity import ProcessKey
+from yolowatch.model.plan import Plan
+from yolowatch.model.receipt import FileChange, Receipt
+from yolowatch.model.run import RunSpec
+from yolowatch.model.verdict import Verdict
+
+
+class Records:
+    """Writes what the core decides; no method raises."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        command: Sequence[str],
+        mode: str,
+        supervisor: ProcessKey | None,
+        say: Callable[[str], None],
+    ) -> None:
+        """Begins the run; here alone a StateError passes, because nothing was started yet."""
+        self._journal = journal
+        self._say = say
+        self._attempt = 0
+        self.trouble: str | None = None
+        self.run = journal.begin_run(command, os.getcwd(), mode, supervisor)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether everything so far is on disk."""
+        return self.trouble is None
+
+    def described(self, spec: RunSpec) -> None:
+        self._try(lambda: self._journal.describe_run(self.run, spec.trainer, spec.run_dir))
+
+    def attempt(self, started: events.Started) -> None:
+        self._attempt = started.attempt
+        number, process = started.attempt, started.process
+        self._try(lambda: self._journal.record_attempt(self.run, number, process))
+
+    def ended(
+        self, number: int, exited: events.ProcessExited, verdict: Verdict, last_epoch: int | None
+    ) -> None:
+        self._try(
+            lambda: self._journal.end_attempt(
+                self.run,
+                number,
+                status=exited.status,
+                signal=exited.signal,
+                outcome=verdict.kind.value,
+                last_epoch=last_epoch,
+            )
+        )
+
+    def incident(self, attempt: int, verdict: Verdict) -> str:
+        """The incident's id, also when it could not be written."""
+        identity: list[str] = []
+        self._try(
+            lambda: identity.append(
+                self._journal.open_incident(
+                    self.run, attempt, verdict.kind.value, verdict.sentence, verdict.evidence
+                )
+            )
+        )
+        return identity[0] if identity else secrets.token_hex(4)
+
+    def close(self, incident: str, outcome: str) -> None:
+        self._try(lambda: self._journal.close_incident(incident, outcome))
+
+    def plan(self, plan: Plan) -> str | None:
+        """The plan's id once it is on disk; None when it is not, and must not be carried out."""
+        identity: list[str] = []
+        self._try(lambda: identity.append(self._journal.write_plan(self.run, plan)))
+        return identity[0] if identity else None
+
+    def end_plan(self, plan: str, outcome: str) -> None:
+        self._try(lambda: self._journal.end_plan(plan, outcome))
+
+    def intend(self, plan: str, step: str) -> bool:
+        """Whether the intent is on disk."""
+        return self._try(lambda: self._journal.intend(plan, step))
+
+    def done(self, event: events.StepDone) -> None:
+        self._try(lambda: self._journal.done(event.plan, event.step, event.detail))
+
+    def failed(self, event: events.StepFailed) -> None:
+        self._try(lambda: self._journal.failed(event.plan, event.step, event.reason))
+
+    def files(self, plan: str, changes: Sequence[FileChange]) -> None:
+        self._try(lambda: self._record_files(plan, changes))
+
+    def _record_files(self, plan: str, changes: Sequence[FileChange]) -> None:
+        for change in changes:
+            self._journal.record_file(plan, change.path, change.before, change.after, change.copy)
+
+    def checkpoint(self, event: events.CheckpointVaulted) -> None:
+        self._try(
+            lambda: self._journal.record_checkpoint(
+                self.run,
+                self._attempt,
+                event.epoch,
+                event.path,
+                sha256=event.sha256,
+                copy=event.copy,
+                size_bytes=event.bytes,
+                seconds=event.seconds,
+            )
+        )
+
+    def receipt(self, receipt: Receipt) -> None:
+        """Written again whenever more is known: the newest of an incident counts."""
+        self._try(lambda: self._journal.write_receipt(self.run, receipt.to_json()))
+
+    def finished(self, status: int, outcome: str) -> None:
+        self._try(lambda: self._journal.end_run(self.run, status, outcome))
+
+    def _try(self, write: Callable[[], object]) -> bool:
+        if self.trouble is not None:
+            return False
+        try:
+            write()
+        except StateError as error:
+            self.trouble = str(error)
+            self._say(f"{error} The run goes on; from here it is watched and not changed.")
+            return False
+        return True

@@ -1,0 +1,77 @@
+"""One remediation on its way: its steps in order, what each found, and the receipt at the end.
+
+A state machine without effects: `remember` takes in what a step found, `receipt` sums it up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from yolowatch.daemon.actions import STEPS, Remediation, RunStep
+from yolowatch.model import events
+from yolowatch.model.receipt import FileChange, Receipt, ResumePoint, costs_of, science_notes
+from yolowatch.model.run import RunState
+from yolowatch.model.verdict import Verdict
+
+
+@dataclass
+class Remedy:
+    """A plan that is being carried out for the attempt that ended at `ended_at` with `status`."""
+
+    order: Remediation
+    verdict: Verdict
+    state: RunState
+    ended_at: float
+    status: int
+    step: str = STEPS[0]  # the one that is being carried out
+    resume: ResumePoint | None = None
+    files: tuple[FileChange, ...] = ()
+    wait_seconds: float = 0.0
+    interrupted: int | None = None  # the number of a signal that waits for the step's end
+
+    def awaits(self, event: events.StepDone | events.StepFailed) -> bool:
+        """Whether this is the answer that is due."""
+        return (event.plan, event.step) == (self.order.plan_id, self.step)
+
+    def advance(self) -> None:
+        self.step = STEPS[STEPS.index(self.step) + 1]
+
+    def request(self) -> RunStep:
+        return RunStep(self.order, self.step, self.resume)
+
+    def remember(self, event: events.StepDone) -> None:
+        """Take in what a finished step found."""
+        result: Any = event.result
+        if event.step == "vault":
+            self.resume = result["resume"]
+        elif event.step == "rewrite":
+            self.files = result["files"]
+        elif event.step == "wait":
+            self.wait_seconds = result["seconds"]
+
+    def receipt(self, run: str, restarted_at: float) -> Receipt:
+        """The receipt at the moment of the relaunch; what is not known yet is None."""
+        assert self.resume is not None, "the vault step names the resume point"
+        words = self.state.last_words
+        failed_at = words.at if words is not None else self.ended_at
+        costs = replace(
+            costs_of(self.state, self.resume, failed_at, self.ended_at),
+            restart_seconds=restarted_at - self.ended_at - self.wait_seconds,
+            memory_wait_seconds=self.wait_seconds,
+        )
+        plan, user = self.order.plan, self.order.user
+        return Receipt(
+            run=run,
+            incident=plan.incident,
+            attempt=self.order.failed_attempt,
+            verdict=self.verdict,
+            plan=plan,
+            user=user,
+            failed_peak_bytes=self.state.memory.peak_bytes,
+            resume=self.resume,
+            files=self.files,
+            costs=costs,
+            science=science_notes(user, plan, self.resume, bool(self.state.retries)),
+            undo=tuple(f"cp -p {file.copy} {file.path}" for file in self.files if file.copy),
+        )

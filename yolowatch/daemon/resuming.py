@@ -1,0 +1,75 @@
+"""Where a run can go on: the newest checkpoint that is whole and unfinished.
+
+The trainer's own last.pt if it is valid; else the newest valid copy in the vault, which is put in
+its place; else nothing, and the run begins afresh and says so. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from yolowatch.edges.checkpoints import CheckpointReport, inspect
+from yolowatch.edges.vault import Vault, VaultedCheckpoint
+from yolowatch.model.plan import Start
+from yolowatch.model.receipt import ResumePoint
+from yolowatch.trainers.checkpoint import (
+    CheckpointFacts,
+    CheckpointUnreadable,
+    read_facts,
+    resumable,
+)
+
+
+class NothingToResume(ValueError):
+    """The checkpoint is that of a finished run: it must be neither resumed nor overwritten."""
+
+
+def find_resume_point(last: Path, vault: Vault, stored: VaultedCheckpoint | None) -> ResumePoint:
+    """The resume point of a run whose trainer saves to `last`; restores it where it is broken.
+
+    `stored` is the copy that was taken last: while `last` is still the file it was taken from,
+    every byte has been checked already. Raises OSError or VaultRefused where files cannot be
+    handled, and NothingToResume.
+    """
+    if stored is not None and _is_source(last, stored):
+        report, reason = _report_of(stored), "the checkpoint is the one in the vault"
+    else:
+        report, reason = inspect(last, with_sha256=True), "the checkpoint is whole"
+    if report.valid and report.facts is not None:
+        try:
+            facts = read_facts(report.facts)
+        except CheckpointUnreadable as error:
+            return _from_vault(last, vault, f"{last.name} cannot be read ({error})")
+        _require_unfinished(last, facts)
+        return ResumePoint(Start.RESUME, reason, str(last), facts.epoch, report.sha256)
+    return _from_vault(last, vault, f"{last.name} {report.reason}")
+
+
+def _from_vault(last: Path, vault: Vault, obstacle: str) -> ResumePoint:
+    copy = vault.newest_valid()
+    if copy is None:
+        return ResumePoint(Start.AFRESH, f"{obstacle}, and no copy is in the vault")
+    facts = read_facts(copy.facts or b"")
+    _require_unfinished(copy.copy, facts)
+    vault.restore(copy, last)
+    reason = f"{obstacle}; the copy in the vault took its place"
+    return ResumePoint(Start.RESUME, reason, str(last), facts.epoch, copy.sha256)
+
+
+def _require_unfinished(path: Path, facts: CheckpointFacts) -> None:
+    obstacle = resumable(facts)
+    if obstacle is not None:
+        raise NothingToResume(f"{path} cannot be resumed: {obstacle}")
+
+
+def _is_source(last: Path, stored: VaultedCheckpoint) -> bool:
+    try:
+        status = last.stat()
+    except OSError:
+        return False
+    now = (status.st_mtime_ns, status.st_ino, status.st_size)
+    return now == (stored.source_mtime_ns, stored.source_inode, stored.size_bytes)
+
+
+def _report_of(stored: VaultedCheckpoint) -> CheckpointReport:
+    return CheckpointReport(True, sha256=stored.sha256, facts=stored.facts)

@@ -1,0 +1,36 @@
+"""The sentences that the core says, one function each."""
+
+from __future__ import annotations
+
+from yolowatch.model.plan import Plan, Start
+from yolowatch.model.quantity import bytes_text
+from yolowatch.model.receipt import ResumePoint
+from yolowatch.model.run import RunState
+
+
+def observed_only(state: RunState) -> str:
+    if state.hooked:
+        return "no YOLO training was recognised in this command: it was only observed"
+    return "no hook reported from this command: it was only observed from outside"
+
+
+def planned(plan: Plan) -> str:
+    """What a plan changes and why."""
+    changes = "; ".join(f"{use.before} becomes {use.after}" for use in plan.levers)
+    return f"plan: {changes}. {plan.reason}"
+
+
+def started_again(plan: Plan, resume: ResumePoint) -> str:
+    if resume.start is Start.RESUME and resume.epoch is not None:
+        where = f"resumed after epoch {resume.epoch + 1}"
+    else:
+        where = f"started afresh ({resume.reason})"
+    if plan.predicted_peak_bytes is None or plan.capacity_bytes is None:
+        return f"attempt {plan.attempt} {where}"
+    peak, capacity = bytes_text(plan.predicted_peak_bytes), bytes_text(plan.capacity_bytes)
+    return f"attempt {plan.attempt} {where}; its peak is predicted at {peak} of {capacity}"
+
+
+def healed(receipts: int) -> str:
+    times = "once" if receipts == 1 else f"{receipts} times"
+    return f"finished: the run ran out of memory {times} and was healed"

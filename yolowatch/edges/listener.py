@@ -1,0 +1,250 @@
+"""The hook socket: hostile bytes in, frozen events out, one thread for all connections.
+
+The kernel says who the peer is; `hook.wire` says whether a message is well formed; nothing here
+acts on what it means. A peer that floods, stalls or sends rubbish costs its own connection only.
+
+When the queue is full, samples and footprints are dropped and counted, since the next one replaces
+them. Everything else is held back and reading stops until there is room: then the peers' socket
+buffers fill, and a hook drops and counts rather than waits.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import socket
+import struct
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from yolowatch.edges import proc
+from yolowatch.edges.clock import Clock
+from yolowatch.errors import AddressError
+from yolowatch.hook import wire
+from yolowatch.model.events import Event, HookConnected, HookGone, HookMessage, HookRefused, Post
+from yolowatch.model.identity import ProcessKey
+
+DROPPABLE_KINDS = ("sample", "footprints")
+
+_PEER_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
+_MESSAGES_PER_TURN = 64  # so that one flooding peer cannot starve the others
+_RETRY_SECONDS = 0.01
+_REMEMBERED_REFUSALS = 1024
+_decode: Callable[[bytes], tuple[str, Mapping[str, Any]]] = wire.decode
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What one listener puts up with."""
+
+    connections: int = 256
+    bad_messages: int = 8  # of one connection, before it is cut
+
+
+@dataclass
+class _Peer:
+    connection: int
+    process: ProcessKey
+    socket: socket.socket
+    bad_messages: int = 0
+
+
+class Listener:
+    """A listening socket at `path`, open to processes of `uids` only.
+
+    Raises AddressError where it cannot listen there. `dropped` counts messages lost to a full
+    queue, `refused` connections that were not accepted or were cut.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        post: Post,
+        *,
+        uids: frozenset[int],
+        clock: Clock,
+        bounds: Bounds = Bounds(),
+    ) -> None:
+        self.path = path
+        self.dropped = 0
+        self.refused = 0
+        self._post, self._uids, self._clock, self._bounds = post, uids, clock, bounds
+        self._lock = threading.Lock()  # a socket is never closed while `send` uses its number
+        self._peers: dict[int, _Peer] = {}
+        self._last_connection = 0
+        self._told: set[tuple[int | None, str]] = set()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._socket = _listening_socket(path, bounds.connections)
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._socket, selectors.EVENT_READ)
+        self._selector.register(self._wake, selectors.EVENT_READ)
+
+    @property
+    def connections(self) -> int:
+        """How many hooks are connected now."""
+        return len(self._peers)
+
+    def start(self) -> None:
+        """Serve in a thread of its own until `close`."""
+        self._thread = threading.Thread(target=self.serve, name="listener", daemon=True)
+        self._thread.start()
+
+    def serve(self) -> None:
+        """Serve in this thread until `close` is called from another."""
+        while not self._closing.is_set():
+            for key, _ in self._selector.select():
+                if key.fileobj is self._socket:
+                    self._accept()
+                elif key.data is not None:
+                    self._read(key.data)
+
+    def send(self, connection: int, message: bytes) -> bool:
+        """Hand an order to a hook from any thread, never blocking.
+
+        False where the connection is gone or its buffer is full.
+        """
+        with self._lock:
+            peer = self._peers.get(connection)
+            if peer is None:
+                return False
+            try:
+                peer.socket.send(message, socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT)
+            except OSError:
+                return False
+            return True
+
+    def close(self) -> None:
+        """End the thread, close every connection, remove the socket; doing it twice is harmless."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        os.eventfd_write(self._wake, 1)
+        if self._thread is not None:
+            self._thread.join()
+        with self._lock:
+            for peer in self._peers.values():
+                peer.socket.close()
+            self._peers.clear()
+        self._selector.close()
+        self._socket.close()
+        os.close(self._wake)
+        self.path.unlink(missing_ok=True)
+
+    def _accept(self) -> None:
+        try:
+            accepted, _ = self._socket.accept()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                # The connection stays in the backlog, so the selector would report it at once.
+                self._closing.wait(_RETRY_SECONDS)
+            return
+        accepted.setblocking(False)
+        credentials = accepted.getsockopt(
+            socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size
+        )
+        pid, uid, _ = _PEER_CREDENTIALS.unpack(credentials)
+        process = proc.process_key(pid) if pid > 0 else None
+        reason = None
+        if uid not in self._uids:
+            reason = f"a process of uid {uid} connected, which is not watched here"
+        elif process is None:
+            reason = "a process connected that cannot be identified: it ended, or /proc hides it"
+        elif len(self._peers) >= self._bounds.connections:
+            reason = f"more than {self._bounds.connections} connections at once"
+        if reason is not None or process is None:
+            accepted.close()
+            self._refuse(reason or "", pid if pid > 0 else None)
+            return
+        self._last_connection += 1
+        peer = _Peer(self._last_connection, process, accepted)
+        with self._lock:
+            self._peers[peer.connection] = peer
+        self._selector.register(accepted, selectors.EVENT_READ, peer)
+        self._post_surely(HookConnected(process, uid, peer.connection))
+
+    def _read(self, peer: _Peer) -> None:
+        for _ in range(_MESSAGES_PER_TURN):
+            try:
+                data, _, flags, _ = peer.socket.recvmsg(wire.MAX_MESSAGE_BYTES + 1)
+            except (BlockingIOError, InterruptedError):
+                return
+            except ConnectionResetError:
+                # The peer ended with an order unread. The kernel says so before it hands out what
+                # the peer had sent, and those may be its last words: read on, the end comes after.
+                continue
+            except OSError:
+                self._disconnect(peer)
+                return
+            if not data:
+                self._disconnect(peer)
+                return
+            if not self._take(peer, data, bool(flags & socket.MSG_TRUNC)):
+                self._disconnect(peer)
+                return
+
+    def _take(self, peer: _Peer, data: bytes, truncated: bool) -> bool:
+        """Post one message; False where the connection is to be cut."""
+        try:
+            if truncated:
+                raise wire.WireError("message too long")
+            kind, fields = _decode(data)
+        except wire.VersionError as error:
+            # Nothing that follows will be readable either.
+            self._refuse(str(error), peer.process.pid)
+            return False
+        except wire.WireError as error:
+            peer.bad_messages += 1
+            if peer.bad_messages < self._bounds.bad_messages:
+                return True
+            self._refuse(f"{peer.bad_messages} bad messages, the last: {error}", peer.process.pid)
+            return False
+        message = HookMessage(peer.connection, peer.process, kind, fields, self._clock.monotonic())
+        if kind not in DROPPABLE_KINDS:
+            self._post_surely(message)
+        elif not self._post(message):
+            self.dropped += 1
+        return True
+
+    def _disconnect(self, peer: _Peer) -> None:
+        self._selector.unregister(peer.socket)
+        with self._lock:
+            del self._peers[peer.connection]
+            peer.socket.close()
+        self._post_surely(HookGone(peer.connection, peer.process, self._clock.monotonic()))
+
+    def _refuse(self, reason: str, pid: int | None) -> None:
+        """Report a refusal, the same one of the same process only once; all are counted."""
+        self.refused += 1
+        if (pid, reason) in self._told:
+            return
+        if len(self._told) >= _REMEMBERED_REFUSALS:
+            self._told.clear()
+        self._told.add((pid, reason))
+        self._post(HookRefused(reason, pid, self._clock.monotonic()))
+
+    def _post_surely(self, event: Event) -> None:
+        while not self._post(event):
+            if self._closing.wait(_RETRY_SECONDS):
+                return
+
+
+def _listening_socket(path: Path, backlog: int) -> socket.socket:
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        listening.bind(os.fspath(path))
+        os.chmod(path, 0o600)
+        listening.listen(backlog)
+        listening.setblocking(False)
+    except OSError as error:
+        listening.close()
+        raise AddressError(
+            f"The hook socket {path} cannot be listened on ({error.strerror or error}): "
+            "set TMPDIR to a local directory with a short path that you may write to."
+        ) from error
+    return listening

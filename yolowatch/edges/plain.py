@@ -1,0 +1,63 @@
+"""Frozen model types to JSON text and back, for what the journal keeps whole.
+
+Driven by the types' own annotations, so that a field added to the model needs no line here. A
+field that the text lacks takes its default, one that the type does not know is left out: a journal
+outlives the version that wrote it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from enum import Enum
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def to_json(value: Any) -> str:
+    """JSON text of dataclasses, enums, tuples, mappings and plain values."""
+    return json.dumps(_plain(value), separators=(",", ":"))
+
+
+def from_json(kind: type[T], text: str) -> T:
+    """The value of dataclass `kind` that `to_json` wrote; raises ValueError where it is none."""
+    try:
+        value = _read(kind, json.loads(text))
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"no {kind.__name__}: {error}") from error
+    if not isinstance(value, kind):
+        raise ValueError(f"no {kind.__name__}")
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {each.name: _plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, (tuple, list)):
+        return [_plain(each) for each in value]
+    if isinstance(value, typing.Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    return value
+
+
+def _read(kind: Any, value: Any) -> Any:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        (kind,) = (each for each in arguments if each is not type(None))
+        return _read(kind, value)
+    if origin is tuple:  # only tuple[X, ...]: the model has no other
+        return tuple(_read(arguments[0], each) for each in value)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        known = [each.name for each in dataclasses.fields(kind) if each.name in value]
+        return kind(**{name: _read(hints[name], value[name]) for name in known})
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind(value)
+    return value

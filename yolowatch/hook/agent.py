@@ -1,0 +1,202 @@
+"""The thread that talks to the daemon.
+
+One daemon thread and one non-blocking socket. A message that cannot be sent at once is dropped and
+counted; a daemon that is gone is looked for again. The thread starts when there is something to
+watch, never on import, and a forked child closes the socket and stays silent.
+"""
+
+import os
+import socket
+import sys
+import threading
+import time
+
+from . import allocator, wire
+from .footprint import Footprints
+from .guard import entry, faults
+from .place import place
+
+CALM_SECONDS = 1.0
+DANGER_SECONDS = 0.1
+_RECONNECT_SECONDS = 5.0
+_NEAR = 0.10  # of the capacity: below this headroom the windows are short
+_LAST_WORDS_SECONDS = 0.5
+
+
+class Agent:
+    """Sends what the hook knows; every public method may be called from any thread."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._socket = None
+        self._retry_at = 0.0
+        self._wake = threading.Event()
+        self._thread = None
+        self._pid = None
+        self._hello_fields = {}
+        self._run_fields = None
+        self.dropped = 0
+        self.footprints = None
+        self._allocator = None
+        self._steps_sent = 0
+
+    @property
+    def started(self):
+        return self._thread is not None
+
+    def start(self, device=None):
+        """Begin to watch, once; `device` is the trainer's ("cuda:0", "cpu") if it is known."""
+        if self._allocator is None or (device is not None and device != self._allocator.name):
+            self._allocator = allocator.current(device)
+            self.footprints = Footprints(self._allocator)
+        if self._thread is None and os.environ.get("YOLOWATCH_SOCKET"):
+            self._pid = os.getpid()
+            self._thread = threading.Thread(target=self._loop, name="yolowatch-hook", daemon=True)
+            self._thread.start()
+
+    def tell(self, kind, **fields):
+        """Send one message now; False when it was dropped."""
+        with self._lock:
+            return self._send(wire.encode(kind, fields))
+
+    def tell_run(self, **fields):
+        """Say what is trained; kept so that a daemon that comes later hears it too."""
+        self._run_fields = fields
+        self.tell("run", **fields)
+
+    def tell_at_any_cost(self, kind, **fields):
+        """Send one message, waiting a moment for room: for the last words of a dying process."""
+        data = wire.encode(kind, fields)
+        deadline = time.monotonic() + _LAST_WORDS_SECONDS
+        while True:
+            with self._lock:
+                self._retry_at = 0.0
+                if self._send(data, count=False):
+                    return
+            if time.monotonic() >= deadline:
+                self.dropped += 1
+                return
+            time.sleep(0.01)
+
+    def memory(self):
+        """What the allocator says now, as `wire`'s memory fields."""
+        return self._allocator.read() if self._allocator is not None else {}
+
+    def silence(self):
+        """In a forked child: no thread is there, and the parent's socket must not be held open."""
+        faults.armed = False
+        held, self._socket = self._socket, None
+        if held is not None:
+            held.close()
+
+    def _send(self, data, count=True):
+        try:
+            if self._socket is None and not self._connect():
+                raise OSError("nobody listens")
+            self._socket.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            return True
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._close()
+        self.dropped += count
+        return False
+
+    def _connect(self):
+        if os.getpid() != self._pid or time.monotonic() < self._retry_at:
+            return False
+        self._retry_at = time.monotonic() + _RECONNECT_SECONDS
+        fresh = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        try:
+            fresh.setblocking(False)
+            fresh.connect(os.environ["YOLOWATCH_SOCKET"])
+            fresh.send(wire.encode("hello", _hello()), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            if self._run_fields is not None:
+                fresh.send(wire.encode("run", self._run_fields), socket.MSG_DONTWAIT)
+        except OSError:
+            fresh.close()
+            return False
+        self._socket = fresh
+        return True
+
+    def _close(self):
+        held, self._socket = self._socket, None
+        if held is not None:
+            held.close()
+            self._retry_at = time.monotonic() + _RECONNECT_SECONDS
+
+    def _loop(self):
+        interval = CALM_SECONDS
+        while faults.armed:
+            began = time.monotonic()
+            self._wake.wait(interval)
+            interval = self.window(time.monotonic() - began) or CALM_SECONDS
+        _tell_faults()
+
+    def window(self, seconds):
+        """Send one window; returns the length of the next, in seconds."""
+        return _window(self, seconds)
+
+    def sample(self, seconds):
+        memory = self.memory()
+        prints = self.footprints
+        low, high = prints.window_min, prints.window_max
+        prints.window_min = prints.window_max = None
+        steps, self._steps_sent = place.step - self._steps_sent, place.step
+        fields = dict(
+            place.fields(),
+            seconds=seconds,
+            steps=max(steps, 0),
+            allocated_min_bytes=low,
+            allocated_max_bytes=high,
+            dropped=self.dropped,
+            faults=faults.count,
+        )
+        fields.update(memory)
+        self.tell("sample", **fields)
+        self.flush()
+        used, capacity = memory.get("allocated_bytes"), memory.get("capacity_bytes")
+        near = used is not None and capacity and capacity - used < _NEAR * capacity
+        return DANGER_SECONDS if near else CALM_SECONDS
+
+    def flush(self):
+        """Send the footprints that were collected."""
+        items = self.footprints.take() if self.footprints is not None else ()
+        if items:
+            self.tell("footprints", items=items)
+
+
+agent = Agent()
+
+
+@entry
+def _window(self, seconds):
+    interval = self.sample(seconds)
+    _tell_faults()
+    return interval
+
+
+@entry
+def _report(fresh):
+    for where, text in fresh:
+        agent.tell("fault", where=where, text=text, count=faults.count)
+
+
+def _tell_faults():
+    fresh, faults.fresh[:] = list(faults.fresh), []
+    if fresh:
+        _report(fresh)
+
+
+def _hello():
+    torch = sys.modules.get("torch")
+    return {
+        "pid": os.getpid(),
+        "attempt": int(os.environ.get("YOLOWATCH_ATTEMPT", "0")),
+        "hook": os.path.basename(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
+        "python": "%d.%d.%d" % sys.version_info[:3],
+        "torch": getattr(torch, "__version__", None),
+        "argv": list(getattr(sys, "orig_argv", sys.argv)),
+        "rank": int(os.environ.get("RANK", "-1")),
+        "world_size": int(os.environ.get("WORLD_SIZE", "0")),
+    }

@@ -1,0 +1,101 @@
+"""When the hook becomes active: an import hook that waits for torch and for the trainers.
+
+Nothing is watched, sent or started before torch is imported, so that every other Python process
+costs only this module. Processes that a DataLoader spawns are left alone.
+"""
+
+import os
+import sys
+
+from .guard import entry, faults
+
+# Modules after whose import something of ours is installed: module -> name in `_ARRIVALS`.
+_WATCHED = ("torch", "ultralytics.engine.trainer")
+
+
+class _Finder:
+    """Finds nothing itself: it lets the others find a watched module and runs our part after it."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name not in _WATCHED or not faults.armed:
+            return None
+        for finder in sys.meta_path:
+            if finder is self or not hasattr(finder, "find_spec"):
+                continue
+            spec = finder.find_spec(name, path, target)
+            if spec is not None:
+                _run_after(spec, name)
+                return spec
+        return None
+
+
+@entry
+def _run_after(spec, name):
+    loader = spec.loader
+    execute = loader.exec_module
+
+    def exec_module(module):
+        # An attribute of this one loader: its class, and so what else it can do, stays as it was.
+        del loader.exec_module
+        execute(module)
+        arrived(name)
+
+    loader.exec_module = exec_module
+
+
+@entry
+def arrived(name):
+    """A watched module has been imported."""
+    from . import oom  # everything is loaded from here on, in one version
+    from .agent import agent
+    from .observe import ultralytics
+
+    if name == "torch":
+        oom.install()
+        _watch_optimizers(agent)
+    elif name == "ultralytics.engine.trainer":
+        ultralytics.install()
+
+
+def _watch_optimizers(agent):
+    from torch.optim import optimizer  # imported long since by torch itself
+
+    register = getattr(optimizer, "register_optimizer_step_post_hook", None)
+    if register is not None:
+        register(_stepped)
+
+
+@entry
+def _stepped(*_arguments):
+    """After every optimizer step of any program: whoever trains is watched."""
+    from .agent import agent
+
+    if not agent.started:
+        agent.start()
+
+
+def _is_worker():
+    """Whether this process was started by multiprocessing to serve another one."""
+    with open("/proc/self/cmdline", "rb") as file:
+        words = file.read().split(b"\0")
+    return any(w.startswith((b"--multiprocessing-fork", b"from multiprocessing.")) for w in words)
+
+
+@entry
+def arm():
+    """Install the import hook; called once, at the start of the interpreter."""
+    if _is_worker():
+        faults.armed = False
+        return
+    os.register_at_fork(after_in_child=_disarm)
+    sys.meta_path.insert(0, _Finder())
+    for name in _WATCHED:
+        if name in sys.modules:
+            arrived(name)
+
+
+@entry
+def _disarm():
+    from .agent import agent
+
+    agent.silence()

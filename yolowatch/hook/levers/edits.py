@@ -1,0 +1,17 @@
+"""The typed edits of this attempt, as the launcher put them into the environment.
+
+Values are absolute, so that applying them twice changes nothing.
+"""
+
+import json
+import os
+
+
+def from_environment():
+    """The edits as a dictionary; empty in an attempt that changes nothing.
+
+    Keys: start ("resume" or "afresh"), run_dir, checkpoint, batch, nbs, weight_decay,
+    iterations_batch (what the user's run counted its optimizer iterations with).
+    """
+    text = os.environ.get("YOLOWATCH_EDITS")
+    return json.loads(text) if text else {}

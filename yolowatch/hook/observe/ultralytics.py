@@ -1,0 +1,197 @@
+"""Observes the trainers of Ultralytics: phase, epoch, step, batch, accumulation and image size.
+
+Wraps methods of `BaseTrainer`, `BaseValidator` and `BaseModel` at class level, so that nothing of
+ours is on an instance that is pickled, deep-copied or saved. Reads attributes, changes none; what
+an order changes stands in `levers`.
+"""
+
+import os
+import sys
+
+from .. import oom
+from ..agent import agent
+from ..guard import around, entry
+from ..levers import ultralytics as levers
+from ..place import place
+from .ultralytics_run import describe
+
+
+class _Seen:
+    """What is remembered between two events of the current trainer."""
+
+    batch = None
+    told = None
+    forward_depth = 0
+
+
+@entry
+def install():
+    """Called right after `ultralytics.engine.trainer` was imported."""
+    from ultralytics.engine import trainer, validator
+    from ultralytics.nn import tasks
+
+    base = trainer.BaseTrainer
+    levers.install(base)
+    around(base, "__init__", before=_creating, after=_created)
+    around(base, "train", failed=oom.left_trainer)
+    around(base, "run_callbacks", before=_event)
+    around(base, "optimizer_step", before=_optimizer_begins, after=_optimizer_ends)
+    around(base, "validate", before=_validation_begins, after=_validation_ends)
+    around(base, "save_model", before=_save_begins, after=_save_ends)
+    around(validator.BaseValidator, "run_callbacks", before=_validator_event)
+    around(tasks.BaseModel, "forward", before=_forward_begins, after=_forward_ends)
+
+
+@entry
+def _creating(*_args, **_kwargs):
+    place.phase = "setup"
+    place.train_calls += 1
+    place.step = 0
+    _Seen.batch = _Seen.told = None
+
+
+@entry
+def _created(_result, trainer, *_args, **_kwargs):
+    agent.start(str(trainer.device))
+    agent.tell_run(**describe(trainer))
+
+
+@entry
+def _event(trainer, event, *_args):
+    handler = _EVENTS.get(event)
+    if handler is not None:
+        handler(trainer)
+
+
+def _train_start(trainer):
+    if trainer.device.type == "cuda":
+        oom.observe_cuda(sys.modules["torch"])
+        agent.start("cuda:%d" % (trainer.device.index or 0))
+    _Seen.batch = trainer.batch_size
+    agent.tell_run(**describe(trainer))
+
+
+def _epoch_start(trainer):
+    place.epoch = trainer.epoch
+    place.phase = "data"
+    if _Seen.batch is not None and trainer.batch_size != _Seen.batch:
+        agent.tell("retry", batch_before=_Seen.batch, text="", **place.fields())
+        agent.tell_run(**describe(trainer))
+    _Seen.batch = trainer.batch_size
+
+
+def _batch_start(trainer):
+    place.phase = "forward"
+    _Seen.forward_depth = 0  # a forward pass that failed did not count itself down
+    place.accumulate = trainer.accumulate
+
+
+def _batch_end(trainer):
+    agent.footprints.end()
+    place.step += 1
+    place.phase = "data"
+    if not _Seen.told:  # once the optimizer's state exists, the floor is known
+        state = trainer.optimizer.state
+        if len(state) > 0:
+            _Seen.told = True
+            agent.tell_run(**describe(trainer))
+
+
+def _epoch_trained(_trainer):
+    place.phase = "data"
+
+
+def _epoch_end(trainer):
+    if trainer.epoch == place.epoch:  # the final evaluation pretends to be one epoch further
+        agent.tell("epoch_end", epoch=trainer.epoch, validated=trainer.metrics is not None)
+
+
+def _train_end(trainer):
+    agent.tell_at_any_cost("bye", finished=True, epoch=trainer.epoch)
+
+
+def _model_saved(trainer):
+    path = os.path.abspath(trainer.last)
+    agent.tell_at_any_cost("checkpoint", path=path, epoch=trainer.epoch, step=place.step)
+
+
+_EVENTS = {
+    "on_train_start": _train_start,
+    "on_train_epoch_start": _epoch_start,
+    "on_train_batch_start": _batch_start,
+    "on_train_batch_end": _batch_end,
+    "on_train_epoch_end": _epoch_trained,
+    "on_model_save": _model_saved,
+    "on_fit_epoch_end": _epoch_end,
+    "on_train_end": _train_end,
+}
+
+
+@entry
+def _forward_begins(_model, x, *_args, **_kwargs):
+    _Seen.forward_depth += 1
+    if place.phase == "forward" and _Seen.forward_depth == 1:
+        images = x["img"] if isinstance(x, dict) else x
+        classes = x.get("cls") if isinstance(x, dict) else None
+        _batch_begins("backward", images.shape, None if classes is None else classes.shape[0])
+    elif place.phase == "validation" and _Seen.forward_depth == 1:
+        _batch_begins("validation", x.shape, None)
+
+
+def _batch_begins(phase, shape, boxes):
+    place.batch, place.height, place.width, place.boxes = shape[0], shape[-2], shape[-1], boxes
+    agent.footprints.begin(phase, shape[0], shape[-2], shape[-1], boxes or 0)
+
+
+@entry
+def _forward_ends(_result, _model, _x, *_args, **_kwargs):
+    _Seen.forward_depth -= 1
+    if place.phase in ("forward", "loss"):
+        if _Seen.forward_depth > 0:  # the network inside model(batch): its loss comes next
+            place.phase = "loss"
+        else:
+            agent.footprints.forward_end()
+            place.phase = "backward"
+    elif place.phase == "validation" and _Seen.forward_depth == 0:
+        agent.footprints.forward_end()
+
+
+@entry
+def _optimizer_begins(*_args, **_kwargs):
+    agent.footprints.end()
+    place.phase = "optimizer"
+
+
+@entry
+def _optimizer_ends(*_args, **_kwargs):
+    agent.footprints.phase_end("optimizer")
+
+
+@entry
+def _validation_begins(*_args, **_kwargs):
+    place.phase = "validation"
+
+
+@entry
+def _validation_ends(*_args, **_kwargs):
+    place.phase = "data"
+
+
+@entry
+def _validator_event(_validator, event, *_args):
+    if event == "on_val_start":
+        _Seen.forward_depth = 0
+        place.phase = "validation"
+    elif event == "on_val_batch_end":
+        agent.footprints.end()
+
+
+@entry
+def _save_begins(*_args, **_kwargs):
+    place.phase = "save"
+
+
+@entry
+def _save_ends(*_args, **_kwargs):
+    agent.footprints.phase_end("save")
+    place.phase = "data"

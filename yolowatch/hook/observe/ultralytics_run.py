@@ -1,0 +1,117 @@
+"""What an Ultralytics trainer is set up to do, read from its attributes."""
+
+import os
+import sys
+
+from ..place import place
+
+# Bytes of optimizer state for each byte of parameters, once every state exists.
+_STATE_RATIO = {
+    "SGD": 1,
+    "MuSGD": 1,
+    "RMSprop": 2,
+    "Adam": 2,
+    "AdamW": 2,
+    "Adamax": 2,
+    "NAdam": 2,
+    "RAdam": 2,
+}
+
+
+def _entry():
+    """Whether Ultralytics' own command line started this training, or a program of the user's."""
+    frame = sys._getframe()
+    while frame is not None:
+        if (
+            frame.f_code.co_name == "entrypoint"
+            and frame.f_globals.get("__name__") == "ultralytics.cfg"
+        ):
+            return "command"
+        frame = frame.f_back
+    return "script"
+
+
+def describe(trainer):
+    """The fields of `wire`'s run, as far as this trainer has them by now."""
+    args = trainer.args
+    optimizer = getattr(trainer, "optimizer", None)
+    model = trainer.model if hasattr(trainer.model, "parameters") else None
+    smallest, largest = _sizes(args, getattr(trainer, "stride", None) or 32)
+    parameter_bytes = trainable_bytes = None
+    if model is not None:
+        parameters = list(model.parameters())
+        parameter_bytes = sum(p.numel() * p.element_size() for p in parameters)
+        trainable_bytes = sum(p.numel() * p.element_size() for p in parameters if p.requires_grad)
+    name = type(optimizer).__name__ if optimizer is not None else None
+    ratio = _STATE_RATIO.get(name)
+    loader = getattr(trainer, "train_loader", None)
+    test_loader = getattr(trainer, "test_loader", None)
+    batch = trainer.batch_size
+    return {
+        "trainer": "ultralytics",
+        "trainer_version": sys.modules["ultralytics"].__version__,
+        "entry": _entry(),
+        "train_calls": place.train_calls,
+        "run_dir": os.path.abspath(trainer.save_dir),
+        "model": str(args.model),
+        "data": str(args.data),
+        "task": str(args.task),
+        "batch": batch if isinstance(batch, int) else None,
+        "accumulate": _nominal_accumulate(trainer) if loader is not None else None,
+        "nbs": args.nbs,
+        "weight_decay": args.weight_decay,
+        "effective_weight_decay": _decay(optimizer),
+        "epochs": trainer.epochs,
+        "start_epoch": trainer.start_epoch,
+        "image_size": args.imgsz if isinstance(args.imgsz, int) else max(args.imgsz),
+        "image_size_min": smallest,
+        "image_size_max": largest,
+        "stride": getattr(trainer, "stride", None),
+        "warmup_epochs": args.warmup_epochs,
+        "precision": _precision(trainer),
+        "optimizer": name,
+        "optimizer_state_bytes": ratio * trainable_bytes if ratio and trainable_bytes else None,
+        "optimizer_state_exists": len(optimizer.state) > 0 if optimizer is not None else None,
+        "parameter_bytes": parameter_bytes,
+        "device": str(trainer.device),
+        "train_images": len(loader.dataset) if loader is not None else None,
+        "validation_batch": getattr(test_loader, "batch_size", None),
+        "resumed": bool(trainer.args.resume),
+    }
+
+
+def _nominal_accumulate(trainer):
+    """Micro-batches an optimizer step after warm-up, by the trainer's own formula."""
+    nominal = max(round(trainer.args.nbs / trainer.batch_size), 1)
+    if not getattr(trainer.args, "time", None):
+        nominal = min(nominal, max(len(trainer.train_loader) * trainer.epochs, 1))
+    return nominal
+
+
+def _decay(optimizer):
+    """The weight decay that the optimizer applies: the largest of its groups."""
+    groups = getattr(optimizer, "param_groups", None)
+    return max(float(group.get("weight_decay", 0.0)) for group in groups) if groups else None
+
+
+def _precision(trainer):
+    amp = getattr(trainer, "amp", None)
+    if not isinstance(amp, bool):
+        return None  # not decided yet
+    if not amp:
+        return "fp32"
+    return "bf16" if trainer.args.amp == "bf16" else "fp16"
+
+
+def _sizes(args, stride):
+    """The smallest and the largest image size of the multi-scale range, as the trainer rounds
+    them.
+    """
+    size = args.imgsz if isinstance(args.imgsz, int) else max(args.imgsz)
+    scale = args.multi_scale
+    if scale is True:
+        scale = 0.5  # releases before 8.4 know only on and off
+    if not scale:
+        return size, size
+    smallest = max(int(size * (1.0 - scale)), stride) // stride * stride
+    return smallest, (int(size * (1.0 + scale) + stride) - 1) // stride * stride

@@ -1,0 +1,43 @@
+"""Where this process stands in its training: written by the observers, read by everybody else.
+
+Plain attributes without a lock: each is one reference, set by one thread, and a reader that sees a
+mixture of two steps is off by one step.
+"""
+
+
+class Place:
+    """The phase (one of `wire.PHASES`), epoch, step and shape of the batch; None is unknown."""
+
+    __slots__ = (
+        "phase",
+        "epoch",
+        "step",
+        "batch",
+        "height",
+        "width",
+        "accumulate",
+        "boxes",
+        "train_calls",
+    )
+
+    def __init__(self):
+        self.phase = "setup"
+        self.epoch = self.batch = self.height = self.width = self.accumulate = self.boxes = None
+        self.step = 0
+        self.train_calls = 0
+
+    def fields(self):
+        """The fields of `wire`'s place."""
+        return {
+            "phase": self.phase,
+            "epoch": self.epoch,
+            "step": self.step,
+            "batch": self.batch,
+            "height": self.height,
+            "width": self.width,
+            "accumulate": self.accumulate,
+            "boxes": self.boxes,
+        }
+
+
+place = Place()

@@ -1,0 +1,151 @@
+"""What can happen: the frozen events of the core's one bounded queue.
+
+The edges post them and decide nothing. `at` is in seconds of the monotonic clock, read when the
+edge noticed; a field that is unknown is None. Order is kept per source: whatever one connection
+sent stands between its `HookConnected` and its `HookGone`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from yolowatch.model.identity import ProcessKey
+from yolowatch.model.plan import Edits
+
+
+@dataclass(frozen=True)
+class Started:
+    """An attempt's process exists; `edits` is None for the user's own."""
+
+    attempt: int
+    process: ProcessKey
+    at: float
+    edits: Edits | None = None
+
+
+@dataclass(frozen=True)
+class HookConnected:
+    """A process of an accepted user opened a connection; the kernel vouches for both."""
+
+    process: ProcessKey
+    uid: int
+    connection: int
+
+
+@dataclass(frozen=True)
+class HookMessage:
+    """One message that `hook.wire` found well formed; what it says is still the peer's word."""
+
+    connection: int
+    process: ProcessKey
+    kind: str
+    fields: Mapping[str, Any]
+    at: float
+
+
+@dataclass(frozen=True)
+class HookGone:
+    """The last event of a connection: the process closed it, ended, or was disconnected."""
+
+    connection: int
+    process: ProcessKey
+    at: float
+
+
+@dataclass(frozen=True)
+class HookRefused:
+    """A connection was not accepted or was cut, and why; `pid` is as the kernel says."""
+
+    reason: str
+    pid: int | None
+    at: float
+
+
+@dataclass(frozen=True)
+class ProcessExited:
+    """A launched process was reaped: `status` or `signal` is set, neither where it is unknown."""
+
+    process: ProcessKey
+    status: int | None
+    signal: int | None
+    at: float
+
+
+@dataclass(frozen=True)
+class SignalReceived:
+    """The supervisor was signalled; `forward` where the training did not get the signal itself."""
+
+    number: int
+    forward: bool
+    at: float
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Time passes."""
+
+    at: float
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """One step of a plan was carried out; `result` is what later steps need of it."""
+
+    plan: str
+    step: str
+    detail: str
+    at: float
+    result: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StepFailed:
+    """One step of a plan could not be carried out; the reason is for people."""
+
+    plan: str
+    step: str
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True)
+class CheckpointVaulted:
+    """A copy of a checkpoint was validated and stored; `seconds` is what it took."""
+
+    path: str
+    epoch: int
+    sha256: str
+    copy: str
+    bytes: int
+    seconds: float
+    at: float
+
+
+@dataclass(frozen=True)
+class CheckpointRefused:
+    """A checkpoint was not stored, and why: the copies that were there still are."""
+
+    path: str
+    reason: str
+    at: float
+
+
+Event = (
+    Started
+    | HookConnected
+    | HookMessage
+    | HookGone
+    | HookRefused
+    | ProcessExited
+    | SignalReceived
+    | Tick
+    | StepDone
+    | StepFailed
+    | CheckpointVaulted
+    | CheckpointRefused
+)
+
+Post = Callable[[Event], bool]
+"""Puts an event into the queue without blocking; False where the queue is full."""

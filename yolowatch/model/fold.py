@@ -1,0 +1,134 @@
+"""How a hook's message changes what is known of a run.
+
+The only way by which a message reaches the state. It trusts nothing beyond what `hook.wire` already
+checked, and never turns an unknown value into zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from yolowatch.model.run import (
+    Footprint,
+    LastWords,
+    Memory,
+    Place,
+    Retry,
+    RunSpec,
+    RunState,
+    Sample,
+    SavedCheckpoint,
+)
+
+Fields = Mapping[str, Any]
+"""The fields of one decoded message: types and bounds are those of `hook.wire`."""
+
+MAX_FOOTPRINTS = 512
+FIRST_FOOTPRINTS = 128  # of these, kept for good
+MAX_SAMPLES = 600
+
+_PLACE_FIELDS = tuple(f.name for f in fields(Place))
+_MEMORY_FIELDS = tuple(f.name for f in fields(Memory))
+_SPEC_FIELDS = tuple(f.name for f in fields(RunSpec))
+
+
+def _place(message: Fields) -> Place:
+    return Place(**{name: message.get(name) for name in _PLACE_FIELDS})
+
+
+def _memory(message: Fields) -> Memory:
+    return Memory(**{name: message.get(name) for name in _MEMORY_FIELDS})
+
+
+def fold(state: RunState, kind: str, message: Fields, at: float) -> RunState:
+    """The state after one more message of a hook, received at `at` (the daemon's clock)."""
+    state = replace(state, messages=state.messages + 1)
+    if kind == "hello":
+        return replace(
+            state,
+            connected=state.connected + 1,
+            python=message.get("python", state.python),
+            torch=message.get("torch", state.torch),
+            hook=message.get("hook", state.hook),
+        )
+    if kind == "run":
+        if "trainer" not in message:
+            return state
+        known = {name: message[name] for name in _SPEC_FIELDS if name in message}
+        return replace(state, spec=RunSpec(**known))
+    if kind == "sample":
+        return _fold_sample(state, message, at)
+    if kind == "footprints":
+        return _fold_footprints(state, message)
+    if kind == "epoch_end":
+        return replace(state, last_epoch_ended=message.get("epoch", state.last_epoch_ended))
+    if kind == "checkpoint":
+        if "path" not in message or "epoch" not in message:
+            return state
+        saved = SavedCheckpoint(at, message["path"], message["epoch"], message.get("step"))
+        return replace(state, checkpoint=saved)
+    if kind == "retry":
+        retry = Retry(at, _place(message), message.get("batch_before"), message.get("text", ""))
+        return replace(state, retries=(*state.retries, retry)[-16:])
+    if kind == "last_words":
+        return replace(state, last_words=_last_words(message, at))
+    if kind == "fault":
+        return replace(
+            state,
+            faults=max(state.faults, message.get("count", 1)),
+            fault_text=f"{message.get('where', '?')}: {message.get('text', '?')}",
+        )
+    if kind == "bye":
+        return replace(state, finished=bool(message.get("finished", False)))
+    return state
+
+
+def _fold_sample(state: RunState, message: Fields, at: float) -> RunState:
+    sample = Sample(
+        at=at,
+        place=_place(message),
+        memory=_memory(message),
+        seconds=message.get("seconds"),
+        steps=message.get("steps"),
+        allocated_min_bytes=message.get("allocated_min_bytes"),
+        allocated_max_bytes=message.get("allocated_max_bytes"),
+    )
+    return replace(
+        state,
+        place=sample.place,
+        memory=sample.memory,
+        dropped=max(state.dropped, message.get("dropped", 0)),
+        faults=max(state.faults, message.get("faults", 0)),
+        samples=(*state.samples, sample)[-MAX_SAMPLES:],
+    )
+
+
+def _fold_footprints(state: RunState, message: Fields) -> RunState:
+    new = []
+    for item in message.get("items", ()):
+        phase, batch, height, width, boxes, base, peak, exact, epoch = item
+        if None not in (phase, batch, height, width, peak):
+            shape = (phase, batch, height, width, boxes)
+            new.append(Footprint(*shape, base, peak, bool(exact), epoch))
+    # The first ones stay: on the CPU only they tell what one batch adds to what was in use.
+    kept = (*state.footprints, *new)
+    if len(kept) > MAX_FOOTPRINTS:
+        kept = kept[:FIRST_FOOTPRINTS] + kept[FIRST_FOOTPRINTS - MAX_FOOTPRINTS :]
+    return replace(state, footprints=kept)
+
+
+def _last_words(message: Fields, at: float) -> LastWords:
+    return LastWords(
+        at=at,
+        exception=message.get("exception", ""),
+        text=message.get("text", ""),
+        place=_place(message),
+        memory=_memory(message),
+        frames=tuple(message.get("frames", ())),
+        requested_bytes=message.get("requested_bytes"),
+        device_free_bytes=message.get("device_free_bytes"),
+        train_calls=message.get("train_calls"),
+        handled=bool(message.get("handled", False)),
+    )

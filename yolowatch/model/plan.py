@@ -1,0 +1,116 @@
+"""What will be done: a `Plan` of typed edits, or a `Refusal`, each with its reason.
+
+The edits are a closed set. Nothing here can express an argument vector, a path outside the run
+directory or code, so that whoever carries a plan out cannot be told to do anything else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+
+class Cost(Enum):
+    """What a lever costs the science; the value is printed."""
+
+    FREE = "free"
+    COMPENSATED = "compensated"
+    ALTERS_RESULT = "alters-result"
+
+
+@dataclass(frozen=True)
+class Edits:
+    """The configuration that the next attempt is to have; absolute values, None is untouched."""
+
+    batch: int | None = None
+    nbs: int | None = None
+    weight_decay: float | None = None
+
+
+@dataclass(frozen=True)
+class LeverUse:
+    """One lever with what it changes, for people to read."""
+
+    name: str
+    cost: Cost
+    before: str
+    after: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A configuration that was weighed and not taken."""
+
+    option: str
+    reason: str
+
+
+class Start(Enum):
+    """Where the next attempt begins."""
+
+    RESUME = "resume"  # from `resume_epoch`, with the optimizer's state
+    AFRESH = "afresh"  # nothing was saved yet: the run directory is used again
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A remediation: journaled whole before its first effect."""
+
+    incident: str
+    attempt: int  # the attempt that it starts
+    edits: Edits
+    levers: tuple[LeverUse, ...]
+    predicted_peak_bytes: int | None
+    capacity_bytes: int | None
+    margin_ratio: float
+    reason: str
+    rejected: tuple[Rejected, ...] = ()
+    effective_batch: int | None = None
+    original: Edits = Edits()  # the user's own values
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A reasoned decision not to act."""
+
+    incident: str
+    reason: str
+    rejected: tuple[Rejected, ...] = ()
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the decisions may do; the values that the code does not ask the world for."""
+
+    mode: str = "auto"  # observe, recommend or auto
+    margin_ratio: float = 0.05  # of the capacity, kept free by every prediction
+    attempts_without_progress: int = 3
+    exit_grace_seconds: float = 60.0  # from the last words to SIGTERM
+    kill_grace_seconds: float = 10.0  # from SIGTERM to SIGKILL
+    memory_wait_seconds: float = 120.0
+    keep_checkpoints: int = 2
+
+
+@dataclass(frozen=True)
+class Law:
+    """peak = fixed + per_pixel * batch * height * width, for one phase of one run."""
+
+    phase: str
+    fixed_bytes: float
+    per_pixel_bytes: float
+    points: int
+    residual_bytes: float = 0.0
+
+    def peak_bytes(self, pixels: int) -> int:
+        return round(self.fixed_bytes + self.per_pixel_bytes * pixels)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "phase": self.phase,
+            "fixed_bytes": round(self.fixed_bytes),
+            "per_pixel_bytes": round(self.per_pixel_bytes, 4),
+            "points": self.points,
+            "residual_bytes": round(self.residual_bytes),
+        }

@@ -1,0 +1,146 @@
+"""The receipt: what happened, what was changed, why, and what it cost, as data.
+
+Built from nouns alone; the page in the terminal and the JSON document are two views of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from yolowatch.model.plan import Plan, Start
+from yolowatch.model.run import RunSpec, RunState
+from yolowatch.model.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """A user's file that was replaced; hashes are SHA-256 of its content, None where it was
+    absent.
+    """
+
+    path: str
+    before: str | None
+    after: str | None
+    copy: str | None  # where the original stands
+
+
+@dataclass(frozen=True)
+class ResumePoint:
+    """Where an attempt begins, as the vault step found it."""
+
+    start: Start
+    reason: str
+    checkpoint: str | None = None
+    epoch: int | None = None  # the last completed epoch in it, counted from 0
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What the failure and its remedy cost; None is unknown. Seconds are of the wall."""
+
+    epochs_kept: int = 0
+    steps_lost: int | None = None  # training batches that must be done again
+    exit_seconds: float | None = None  # from the last words to the end of the process
+    restart_seconds: float | None = None  # from there to the start of the next, without the wait
+    memory_wait_seconds: float | None = None
+    repeat_seconds: float | None = None  # from the last checkpoint to the failure
+    seconds_lost: float | None = None  # all of it, up to the first new training batch
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """One remediation; `outcome` is filled in as it becomes known."""
+
+    run: str
+    incident: str
+    attempt: int  # the one that failed
+    verdict: Verdict
+    plan: Plan
+    user: RunSpec
+    failed_peak_bytes: int | None
+    resume: ResumePoint
+    files: tuple[FileChange, ...]
+    costs: Costs
+    science: tuple[str, ...]
+    undo: tuple[str, ...]
+    outcome: str = "resumed"
+
+    @property
+    def failed(self) -> bool:
+        """Whether the restarted run failed again."""
+        return self.outcome.startswith("failed")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; the enums by their values."""
+        document: dict[str, Any] = _plain(asdict(self))
+        document["levers"] = document["plan"].pop("levers")
+        document["rejected"] = document["plan"].pop("rejected")
+        return document
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return getattr(value, "value", value) if not isinstance(value, str | int | float) else value
+
+
+def science_notes(user: RunSpec, plan: Plan, resume: ResumePoint, retried: bool) -> tuple[str, ...]:
+    """What the change may cost the science, in sentences; honest about what stays the same."""
+    notes = []
+    before, after = user.batch, plan.edits.batch
+    if before is not None and after is not None and after != before:
+        notes.append(
+            f"The effective batch stays {plan.effective_batch} and the effective weight decay "
+            f"stays the same: {after} images a step are accumulated where it was {before}."
+        )
+        notes.append(
+            f"BatchNorm computes its statistics over {after} images at a time instead of {before}."
+        )
+        notes.append(
+            "The random order of images and augmentations after the restart differs from that of "
+            "an uninterrupted run, as after any resume of this trainer."
+        )
+    epoch = 0 if resume.epoch is None else resume.epoch + 1
+    if user.warmup_epochs and epoch < user.warmup_epochs and before != after:
+        notes.append(
+            "The run was still in warm-up, in which the trainer raises the accumulation step by "
+            "step: until it ends, optimizer steps see fewer images than before."
+        )
+    if retried:
+        notes.append(
+            "Before this the trainer itself had reduced the batch; the values here are the user's."
+        )
+    return tuple(notes)
+
+
+def costs_of(state: RunState, resume: ResumePoint, failed_at: float, ended_at: float) -> Costs:
+    """What is known when the failed process is gone; times in seconds of the daemon's clock."""
+    kept = 0 if resume.epoch is None else resume.epoch + 1
+    saved = state.checkpoint
+    words = state.last_words
+    steps: int | None = None
+    repeat: float | None = None
+    if words is not None and words.place.step is not None:
+        if resume.start is Start.AFRESH:
+            steps = words.place.step
+        elif saved is not None and saved.step is not None and saved.epoch == resume.epoch:
+            steps = words.place.step - saved.step
+            repeat = failed_at - saved.at
+    return Costs(
+        epochs_kept=kept,
+        steps_lost=steps,
+        exit_seconds=ended_at - words.at if words is not None else None,
+        repeat_seconds=repeat,
+    )
+
+
+def with_outcome(receipt: Receipt, outcome: str, seconds_lost: float | None = None) -> Receipt:
+    """The receipt with what has become known since."""
+    costs = receipt.costs
+    if seconds_lost is not None:
+        costs = replace(costs, seconds_lost=seconds_lost)
+    return replace(receipt, outcome=outcome, costs=costs)

@@ -1,0 +1,197 @@
+"""A run: what is trained (`RunSpec`) and how far it is (`RunState`), as its hooks told.
+
+None is unknown everywhere, and unknown is not zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What the trainer set up, as the hook read it from the trainer itself.
+
+    Sizes are in pixels, memory in bytes, epochs counted from 0. None is unknown.
+    """
+
+    trainer: str
+    trainer_version: str | None = None
+    entry: str | None = None
+    train_calls: int | None = None
+    run_dir: str | None = None
+    model: str | None = None
+    data: str | None = None
+    task: str | None = None
+    batch: int | None = None
+    accumulate: int | None = None
+    nbs: int | None = None
+    weight_decay: float | None = None
+    effective_weight_decay: float | None = None
+    epochs: int | None = None
+    start_epoch: int | None = None
+    image_size: int | None = None
+    image_size_max: int | None = None
+    image_size_min: int | None = None
+    stride: int | None = None
+    warmup_epochs: float | None = None
+    precision: str | None = None
+    optimizer: str | None = None
+    optimizer_state_bytes: int | None = None
+    optimizer_state_exists: bool | None = None
+    parameter_bytes: int | None = None
+    device: str | None = None
+    train_images: int | None = None
+    validation_batch: int | None = None
+    resumed: bool | None = None
+
+    @property
+    def effective_batch(self) -> int | None:
+        """Images an optimizer step, after warm-up."""
+        if self.batch is None or self.accumulate is None or self.batch < 1:
+            return None
+        return self.batch * self.accumulate
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in its training a process stands."""
+
+    phase: str | None = None
+    epoch: int | None = None
+    step: int | None = None
+    batch: int | None = None
+    height: int | None = None
+    width: int | None = None
+    accumulate: int | None = None
+    boxes: int | None = None
+
+    @property
+    def pixels(self) -> int | None:
+        """Batch x height x width, the quantity that activations grow with."""
+        if self.batch is None or self.height is None or self.width is None:
+            return None
+        return self.batch * self.height * self.width
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the allocator says; on the CPU `allocated` and `reserved` are what the cap counts."""
+
+    allocated_bytes: int | None = None
+    reserved_bytes: int | None = None
+    inactive_split_bytes: int | None = None
+    peak_bytes: int | None = None
+    capacity_bytes: int | None = None
+    retries: int | None = None
+    ooms: int | None = None
+
+    @property
+    def headroom_bytes(self) -> int | None:
+        """What could still be allocated."""
+        if self.capacity_bytes is None or self.allocated_bytes is None:
+            return None
+        return max(self.capacity_bytes - self.allocated_bytes, 0)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One window of about a second."""
+
+    at: float
+    place: Place
+    memory: Memory
+    seconds: float | None = None
+    steps: int | None = None
+    allocated_min_bytes: int | None = None
+    allocated_max_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What one batch took.
+
+    `base_bytes` was in use when the batch began, `peak_bytes` the most while it was worked on.
+    `exact` says that the allocator's own high-water mark rose in this batch, so that the peak is
+    its own; otherwise it is only what was seen at the ends of the phases, a lower bound.
+    """
+
+    phase: str
+    batch: int
+    height: int
+    width: int
+    boxes: int | None
+    base_bytes: int | None
+    peak_bytes: int
+    exact: bool
+    epoch: int | None = None
+
+    @property
+    def pixels(self) -> int:
+        return self.batch * self.height * self.width
+
+
+@dataclass(frozen=True)
+class Retry:
+    """The trainer met an out-of-memory failure and went on by itself with a smaller batch."""
+
+    at: float
+    place: Place
+    batch_before: int | None
+    text: str
+
+
+@dataclass(frozen=True)
+class LastWords:
+    """What the hook said when an exception was about to end the process."""
+
+    at: float
+    exception: str
+    text: str
+    place: Place
+    memory: Memory
+    frames: tuple[str, ...] = ()
+    requested_bytes: int | None = None
+    device_free_bytes: int | None = None
+    train_calls: int | None = None
+    handled: bool = False
+
+
+@dataclass(frozen=True)
+class SavedCheckpoint:
+    """A checkpoint that the trainer says it has completed."""
+
+    at: float
+    path: str
+    epoch: int
+    step: int | None = None  # training batches of the attempt until then
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Everything the hooks of one attempt have said, folded."""
+
+    attempt: int
+    spec: RunSpec | None = None
+    place: Place = Place()
+    memory: Memory = Memory()
+    python: str | None = None
+    torch: str | None = None
+    hook: str | None = None
+    connected: int = 0
+    last_epoch_ended: int | None = None
+    checkpoint: SavedCheckpoint | None = None
+    last_words: LastWords | None = None
+    finished: bool = False
+    dropped: int = 0
+    faults: int = 0
+    fault_text: str | None = None
+    samples: tuple[Sample, ...] = ()
+    footprints: tuple[Footprint, ...] = ()
+    retries: tuple[Retry, ...] = ()
+    messages: int = 0
+
+    @property
+    def hooked(self) -> bool:
+        """Whether a hook ever spoke: without one only the outside of the process is known."""
+        return self.messages > 0
