@@ -120,19 +120,12 @@ def test_what_is_not_valid_is_not_stored(run_dir: Path, last: Path, content: byt
         Vault(run_dir).store_checkpoint(last.with_name("missing.pt"), 0, 0)
 
 
-def test_unchanged_copy_knows_without_reading(
+def test_a_copy_names_the_state_of_its_source(
     run_dir: Path, last: Path, write_checkpoint: WriteCheckpoint
 ) -> None:
-    vault = Vault(run_dir)
-    assert vault.unchanged_copy(last) is None
-    stored = vault.store_checkpoint(write_checkpoint(last), 0, 1)
-    assert vault.unchanged_copy(last) == stored
-    assert vault.unchanged_copy(last.with_name("best.pt")) is None
-    data = last.read_bytes()
-    last.write_bytes(data)  # the same content, but nobody knows that without reading it
-    assert vault.unchanged_copy(last) is None
-    vault.store_checkpoint(last, 0, 2).copy.unlink()
-    assert vault.unchanged_copy(last) is None
+    stored = Vault(run_dir).store_checkpoint(write_checkpoint(last), 0, 1)
+    status = last.stat()
+    assert (stored.source_mtime_ns, stored.source_inode) == (status.st_mtime_ns, status.st_ino)
 
 
 def test_a_file_written_to_during_the_copy_is_refused(

@@ -49,6 +49,11 @@ class Scene:
     def state(self) -> Path:
         return self.root / "state"
 
+    def state_made(self) -> Path:
+        """The state directory, made as private as yolowatch itself would."""
+        self.state.mkdir(mode=0o700)
+        return self.state
+
     @property
     def run_dir(self) -> Path:
         return self.root / "runs" / "run"

@@ -23,6 +23,7 @@ import psutil
 from yolowatch.commands import pages
 from yolowatch.daemon.app import Options, Outcome, supervise
 from yolowatch.daemon.core import Core
+from yolowatch.edges import terminal
 from yolowatch.errors import LaunchError, UsageError
 from yolowatch.model.plan import Policy
 from yolowatch.model.quantity import bytes_text
@@ -103,7 +104,7 @@ minutes on two cores. Needs a Python that has Ultralytics; nothing is downloaded
         )
         outcome = training.under_limit(found)
         for receipt in outcome.core.healing.receipts:
-            print(pages.receipt(receipt.to_json(), sys.stderr), file=sys.stderr)
+            terminal.tell(pages.receipt(receipt.to_json(), sys.stderr))
         _tell("done", f"the run is in {directory / 'runs' / 'demo'}")
         return outcome.exit_status
 
@@ -233,4 +234,4 @@ def _trainer(python: str | None) -> str:
 
 
 def _tell(stage: str, what: str) -> None:
-    print(f"yolowatch demo {stage}: {what}", file=sys.stderr, flush=True)
+    terminal.tell(f"yolowatch demo {stage}: {what}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 import traceback
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from yolowatch import __version__, errors
 from yolowatch.commands import demo, metrics, run, runs, show, version
 from yolowatch.commands.base import Command, Parser, nearest
+from yolowatch.edges import terminal
 from yolowatch.errors import UsageError, YolowatchError
 from yolowatch.model.printable import printable
 
@@ -22,23 +24,30 @@ COMMANDS: tuple[Command, ...] = (
     version.Version(),
 )
 
+_PIPE_BROKEN = 128 + 13  # as if SIGPIPE had ended it: whoever read the output is gone
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: the training's own, or one of yolowatch's, 120 to 125."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # paths need not be Unicode
     try:
-        return _dispatch(words)
+        status = _dispatch(words)
+        return status if terminal.flush_output() else _PIPE_BROKEN
     except YolowatchError as error:
-        print(f"yolowatch: {printable(str(error))}", file=sys.stderr)
+        terminal.tell(f"yolowatch: {printable(str(error), 2000)}")
         return error.exit_code
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output is gone; so is the wish to hear of it
-        return 141
+        terminal.discard_output()
+        return _PIPE_BROKEN
+    except SystemExit:  # `--help` has been printed
+        return 0 if terminal.flush_output() else _PIPE_BROKEN
     except KeyboardInterrupt:
         return 130
     except Exception:  # the outermost boundary: a mistake of yolowatch's own
         traceback.print_exc()
-        print(f"yolowatch: {YolowatchError.meaning}", file=sys.stderr)
+        terminal.tell(f"yolowatch: {YolowatchError.meaning}")
         return YolowatchError.exit_code
 
 

@@ -11,15 +11,15 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TextIO
 
-from yolowatch.model.printable import printable
+from yolowatch.model.printable import escaped, printable
 from yolowatch.model.quantity import bytes_text
 
 _WIDTH = 96
 _LABEL = 14
 
 
-def receipt(document: Mapping[str, Any], stream: TextIO) -> str:
-    """The page of one receipt, as `Receipt.to_json` wrote it."""
+def receipt(document: Mapping[str, Any], stream: TextIO | None) -> str:
+    """The page of one receipt, as `Receipt.to_json` wrote it, for `stream`."""
     bold = _bold(stream)
     plan, costs, verdict = document["plan"], document["costs"], document["verdict"]
     title = f"Receipt {document['incident']} · run {document['run']} · {document['outcome']}"
@@ -39,8 +39,9 @@ def receipt(document: Mapping[str, Any], stream: TextIO) -> str:
     lines += _entry("went on", _resume(document["resume"]))
     lines += _entry("cost", _costs(costs))
     lines += _list("science", document["science"])
-    lines += _list("files", (_file(each) for each in document["files"]))
-    lines += _list("undo", document["undo"])
+    # Whole on one line each, however long: they are copied.
+    lines += _lines("files", (_file(each) for each in document["files"]))
+    lines += _lines("undo", document["undo"])
     return "\n".join([*lines, ""])
 
 
@@ -57,6 +58,8 @@ def _effective(document: Mapping[str, Any]) -> str:
 
 def _sizes(user: Mapping[str, Any]) -> str:
     low, high = user["image_size_min"], user["image_size_max"]
+    if user["image_size"] is None:
+        return "unknown"
     if low is None or high is None or low == high:
         return f"{user['image_size']} px, unchanged"
     return f"{low} to {high} px (multi-scale of {user['image_size']}), unchanged"
@@ -100,7 +103,7 @@ def _costs(costs: Mapping[str, Any]) -> str:
 
 
 def _file(change: Mapping[str, Any]) -> str:
-    before, after = (str(change[key])[:12] for key in ("before", "after"))
+    before, after = ((change[key] or "absent")[:12] for key in ("before", "after"))
     return f"{change['path']} ({before} → {after})"
 
 
@@ -111,11 +114,15 @@ def _list(label: str, texts: Iterable[str]) -> list[str]:
     return lines
 
 
+def _lines(label: str, texts: Iterable[str]) -> list[str]:
+    return [f"{label if i == 0 else '':<{_LABEL}}{escaped(text)}" for i, text in enumerate(texts)]
+
+
 def _entry(label: str, text: str) -> list[str]:
     wrapped = textwrap.wrap(printable(text, 2000), _WIDTH - _LABEL, break_on_hyphens=False) or [""]
     return [f"{label if i == 0 else '':<{_LABEL}}{line}" for i, line in enumerate(wrapped)]
 
 
-def _bold(stream: TextIO) -> Callable[[str], str]:
-    colour = stream.isatty() and not os.environ.get("NO_COLOR")
+def _bold(stream: TextIO | None) -> Callable[[str], str]:
+    colour = stream is not None and stream.isatty() and not os.environ.get("NO_COLOR")
     return (lambda text: f"\x1b[1m{text}\x1b[0m") if colour else (lambda text: text)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from yolowatch.commands import pages
 from yolowatch.daemon.app import Options, supervise
+from yolowatch.edges import terminal
 from yolowatch.edges.http import parse_address
 from yolowatch.errors import UsageError
 from yolowatch.model.plan import Policy
@@ -76,7 +77,7 @@ through: the exit status is the training's own."""
         )
         outcome = supervise(options)
         for receipt in outcome.core.healing.receipts:
-            print(pages.receipt(receipt.to_json(), sys.stderr), file=sys.stderr)
+            terminal.tell(pages.receipt(receipt.to_json(), sys.stderr))
         return outcome.exit_status
 
 

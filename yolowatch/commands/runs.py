@@ -42,7 +42,7 @@ class Runs:
             (
                 record.id,
                 datetime.fromtimestamp(record.began).strftime("%Y-%m-%d %H:%M"),
-                record.trainer or "-",
+                printable(record.trainer or "-", 20),
                 record.outcome or "running or killed",
                 printable(record.run_dir or " ".join(record.command), 60),
             )

@@ -48,6 +48,7 @@ class Remediation:
     failed_attempt: int
     run_dir: str
     checkpoint: str  # where the trainer saves
+    saved: bool  # whether this run did: what else lies there is another training's
     processes: tuple[ProcessKey, ...]  # of the failed attempt
 
 

@@ -10,7 +10,6 @@ import contextlib
 import os
 import queue
 import signal
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -33,11 +32,12 @@ from yolowatch.daemon.launching import Hooking, Launcher
 from yolowatch.daemon.publishing import Publisher
 from yolowatch.daemon.records import Records
 from yolowatch.daemon.vaulting import Vaults
-from yolowatch.edges import http, nvml, proc, statedir
+from yolowatch.edges import http, nvml, proc, statedir, terminal
 from yolowatch.edges.clock import Clock, SystemClock
 from yolowatch.edges.journal import Journal
 from yolowatch.edges.listener import Listener
 from yolowatch.edges.stage import stage
+from yolowatch.errors import YolowatchError
 from yolowatch.hands.local import LocalHands
 from yolowatch.hands.port import Hands
 from yolowatch.model import events
@@ -85,8 +85,10 @@ class _Supervision:
         self._say = _silent if options.quiet else _say
         self._queue: queue.Queue[events.Event] = queue.Queue(_QUEUE_EVENTS)
         self._steps: queue.Queue[RunStep | None] = queue.Queue()
+        self._step_in_hand: RunStep | None = None
         self._over = threading.Event()
         self._clock: Clock = SystemClock()
+        self._tick_at = self._clock.monotonic()
         self._hands: Hands = LocalHands(self._clock)
         state = statedir.state_directory(options.state_dir, os.environ)
         journal = stack.enter_context(Journal(state / "journal.sqlite", self._clock))
@@ -96,6 +98,7 @@ class _Supervision:
         supervisor = proc.process_key(os.getpid())
         mode = options.policy.mode
         self._records = Records(journal, options.command, mode, supervisor, self._say)
+        stack.push(self._not_started)
         self.core = Core(self._records, options.policy)
         uids = frozenset({os.getuid(), 0})
         listener = Listener(sockets / "hook.sock", self._post, uids=uids, clock=self._clock)
@@ -137,13 +140,13 @@ class _Supervision:
 
     def _block_signals(self, stack: contextlib.ExitStack) -> None:
         """From here on they are received by a thread that can tell who sent them."""
-        for number in _SIGNALS:
-            before = signal.getsignal(number)
-            if before is not signal.SIG_IGN:  # under nohup the training is to survive it too
-                # While a process is spawned its signals are unblocked for a moment.
-                signal.signal(number, lambda n, _frame: self._signalled(n, forward=True))
-                stack.callback(signal.signal, number, before)
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        # What is ignored stays so: under nohup the training is to survive the hang-up too, and a
+        # blocked signal would be received even then.
+        self._signals = [n for n in _SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
+        for number in self._signals:
+            before = signal.signal(number, lambda n, _frame: self._signalled(n, forward=True))
+            stack.callback(signal.signal, number, before)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
         stack.callback(signal.pthread_sigmask, signal.SIG_SETMASK, mask)
 
     def _end_threads(self) -> None:
@@ -151,14 +154,16 @@ class _Supervision:
         self._steps.put(None)
         self._vaults.stop()
 
+    def _not_started(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """The journal must not hold a run without an end that never had a beginning."""
+        if isinstance(error, YolowatchError):
+            self._records.finished(error.exit_code, self.core.summary())
+
     def run(self, progress: Callable[[Core], None] | None) -> Outcome:
         self._say(f"watching run {self._records.run}")
         status = self._perform(self.core.begin())
         while status is None:
-            try:
-                event = self._queue.get(timeout=_TICK_SECONDS)
-            except queue.Empty:
-                event = events.Tick(self._clock.monotonic())
+            event = self._next_event()
             began = self._clock.monotonic()
             status = self._perform(self.core.step(event))
             self._publisher.publish(self._clock.monotonic() - began)
@@ -166,6 +171,17 @@ class _Supervision:
                 progress(self.core)
         self._records.finished(status, self.core.summary())
         return Outcome(status, self._records.run, self.core)
+
+    def _next_event(self) -> events.Event:
+        """The next event, or a tick where one is due: time passes beside any stream of others."""
+        now = self._clock.monotonic()
+        if now < self._tick_at:
+            try:
+                return self._queue.get(timeout=self._tick_at - now)
+            except queue.Empty:
+                now = self._clock.monotonic()
+        self._tick_at = now + _TICK_SECONDS
+        return events.Tick(now)
 
     def _post(self, event: events.Event) -> bool:
         try:
@@ -181,7 +197,7 @@ class _Supervision:
                 case Say():
                     self._say(action.sentence)
                 case Signal():
-                    self._hands.signal(action.process, action.number)
+                    self._signal(action)
                 case VaultCheckpoint():
                     self._vaults.order(action)
                 case RunStep():
@@ -195,6 +211,12 @@ class _Supervision:
                     return action.exit_status
         return None
 
+    def _signal(self, action: Signal) -> None:
+        try:
+            self._hands.signal(action.process, action.number)
+        except OSError as error:  # a program that changed its user
+            self._say(f"process {action.process.pid} cannot be signalled ({error.strerror})")
+
     def _launch(self, action: Launch) -> events.Event:
         process = self._launcher.launch(action, None)
         return events.Started(action.attempt, process, self._clock.monotonic())
@@ -204,11 +226,12 @@ class _Supervision:
             step = self._steps.get()
             if step is None:
                 return
+            self._step_in_hand = step
             self._queue.put(self._executor.run(step))  # never dropped: the plan waits for it
 
     def _receive_signals(self) -> None:
         while not self._over.is_set():
-            info = signal.sigtimedwait(_SIGNALS, _TICK_SECONDS)
+            info = signal.sigtimedwait(self._signals, _TICK_SECONDS)
             if info is not None:
                 self._signalled(info.si_signo, forward=info.si_code != _FROM_TERMINAL)
 
@@ -216,12 +239,17 @@ class _Supervision:
         self._post(events.SignalReceived(number, forward, self._clock.monotonic()))
 
     def _thread_failed(self, name: str, trace: str) -> None:
-        print(trace, file=sys.stderr)
-        self._say(f"an internal error ended the thread {name}; the training goes on")
+        terminal.tell(trace)
+        reason = f"an internal error ended the thread {name}"
+        self._say(f"{reason}; the training goes on")
+        step = self._step_in_hand
+        if name == "executor" and step is not None:  # nobody else will answer for it
+            plan, now = step.remediation.plan_id, self._clock.monotonic()
+            self._queue.put(events.StepFailed(plan, step.step, reason, now))
 
 
 def _say(sentence: str) -> None:
-    print(f"yolowatch: {printable(sentence, 2000)}", file=sys.stderr, flush=True)
+    terminal.tell(f"yolowatch: {printable(sentence, 2000)}")
 
 
 def _silent(_sentence: str) -> None:

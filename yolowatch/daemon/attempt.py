@@ -71,6 +71,13 @@ class Attempt:
             return state.last_epoch_ended
         return state.checkpoint.epoch if state.checkpoint is not None else -1
 
+    def saved(self) -> bool:
+        """Whether a checkpoint of the run exists: of its own, or the one that it resumed from."""
+        return any(
+            state.checkpoint is not None or (state.spec is not None and bool(state.spec.resumed))
+            for state in self.states.values()
+        )
+
 
 def mismatch(edits: Edits, user: RunSpec, spec: RunSpec) -> str | None:
     """Why a new attempt is not what the plan said, or None; unknown values are no reason."""

@@ -85,7 +85,8 @@ class Core:
         kind = self.verdicts[-1].kind if self.verdicts else None
         if kind is None:
             return "not started"
-        healed = kind is Kind.FINISHED and self.healing.receipts
+        receipts = self.healing.receipts
+        healed = kind is Kind.FINISHED and receipts and not receipts[-1].failed
         return f"{kind.value}, healed" if healed else kind.value
 
     def _dispatch(self, event: events.Event) -> list[Action]:

@@ -23,7 +23,7 @@ from yolowatch.hands.port import Hands
 from yolowatch.model import events
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Policy, Start
-from yolowatch.model.receipt import FileChange
+from yolowatch.model.receipt import FileChange, ResumePoint
 from yolowatch.trainers.families import Family, family
 
 _POLL_SECONDS = 0.02
@@ -114,11 +114,15 @@ class Executor:
 
     def _find_checkpoint(self, request: RunStep) -> tuple[str, dict[str, Any]]:
         order = request.remediation
+        if not order.saved:
+            reason = "this run has saved no checkpoint yet"
+            return f"afresh: {reason}", {"resume": ResumePoint(Start.AFRESH, reason)}
         self._vaults.settle()  # the newest checkpoint may still be on its way
         point = find_resume_point(
             Path(order.checkpoint),
             self._vaults.of(order.run_dir),
             self._vaults.newest(order.run_dir),
+            None if order.user.resumed else self._vaults.taken(order.run_dir),
         )
         return f"{point.start.value}: {point.reason}", {"resume": point}
 
@@ -133,9 +137,13 @@ class Executor:
         )
         if point.start is Start.RESUME and point.epoch is not None:
             kept = point.epoch + 1
-            changes += self._edit(
-                vault, run_dir / "results.csv", lambda old: trainer.trim_results(old, kept)
-            )
+            try:
+                changes += self._edit(
+                    vault, run_dir / "results.csv", lambda old: trainer.trim_results(old, kept)
+                )
+            except _EXPECTED:
+                self.restore(RestoreFiles(changes))
+                raise
         names = ", ".join(Path(change.path).name for change in changes) or "nothing to rewrite"
         return names, {"files": changes}
 

@@ -35,6 +35,7 @@ class Healing:
         self._footprints: tuple[Footprint, ...] = ()
         self._restorable: dict[str, FileChange] = {}
         self._progressed = False
+        self._saved = False
         self._remedy: Remedy | None = None
         self.receipts: list[Receipt] = []
         self.refused = 0
@@ -56,6 +57,7 @@ class Healing:
         self._footprints = (*self._footprints, *attempt.state().footprints)[-_FOOTPRINTS:]
         self._history = self._history.with_end(attempt.number, None if epoch < 0 else epoch)
         self._progressed |= attempt.number > 0 and epoch >= 0
+        self._saved |= attempt.saved()
 
     def answer(
         self, attempt: Attempt, verdict: Verdict, user: RunSpec | None, status: int
@@ -81,7 +83,7 @@ class Healing:
             self._records.close(incident, "recommended")
             return [*said, Say("mode recommend: nothing is changed"), Finish(status)]
         assert user is not None, "the planner plans for known runs only"
-        order = _order(plan_id, decision, attempt, user)
+        order = _order(plan_id, decision, attempt, user, self._saved)
         self._remedy = Remedy(order, verdict, attempt.state(), attempt.ended_at, status)
         return [*said, *self._take()]
 
@@ -113,7 +115,9 @@ class Healing:
         if self._remedy is None or not self._remedy.awaits(event):
             return []
         self._records.failed(event)
-        return self._abandon(f"{event.step}: {event.reason}", self._remedy.status)
+        number = self._remedy.interrupted
+        status = self._remedy.status if number is None else 128 + number
+        return self._abandon(f"{event.step}: {event.reason}", status)
 
     def interrupt(self, number: int) -> list[Action]:
         """A signal between two attempts: the run ends, with its files as they were."""
@@ -218,7 +222,9 @@ class Healing:
         self._records.receipt(receipt)
 
 
-def _order(plan_id: str, plan: Plan, attempt: Attempt, user: RunSpec) -> Remediation:
+def _order(
+    plan_id: str, plan: Plan, attempt: Attempt, user: RunSpec, has_saved: bool
+) -> Remediation:
     assert user.run_dir is not None, "the planner refuses a run without a directory"
     saved = attempt.state().checkpoint
     return Remediation(
@@ -228,5 +234,6 @@ def _order(plan_id: str, plan: Plan, attempt: Attempt, user: RunSpec) -> Remedia
         attempt.number,
         user.run_dir,
         saved.path if saved is not None else f"{user.run_dir}/weights/last.pt",
+        has_saved,
         tuple(dict.fromkeys((attempt.process, *attempt.processes.values()))),
     )

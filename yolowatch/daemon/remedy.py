@@ -5,6 +5,8 @@ A state machine without effects: `remember` takes in what a step found, `receipt
 
 from __future__ import annotations
 
+import os
+import shlex
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -73,5 +75,19 @@ class Remedy:
             files=self.files,
             costs=costs,
             science=science_notes(user, plan, self.resume, bool(self.state.retries)),
-            undo=tuple(f"cp -p {file.copy} {file.path}" for file in self.files if file.copy),
+            undo=tuple(
+                f"cp -p {_quoted(file.copy)} {_quoted(file.path)}"
+                for file in self.files
+                if file.copy
+            ),
         )
+
+
+def _quoted(path: str) -> str:
+    """As a shell reads it; in the form $'…' where the path is not plainly printable."""
+    if path.isprintable():
+        return shlex.quote(path)
+    plain = (
+        chr(b) if 32 <= b < 127 and b not in b"\\'" else f"\\x{b:02x}" for b in os.fsencode(path)
+    )
+    return f"$'{''.join(plain)}'"

@@ -6,6 +6,7 @@ its place; else nothing, and the run begins afresh and says so. Nothing is unpic
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 
 from yolowatch.edges.checkpoints import CheckpointReport, inspect
@@ -24,12 +25,17 @@ class NothingToResume(ValueError):
     """The checkpoint is that of a finished run: it must be neither resumed nor overwritten."""
 
 
-def find_resume_point(last: Path, vault: Vault, stored: VaultedCheckpoint | None) -> ResumePoint:
+def find_resume_point(
+    last: Path,
+    vault: Vault,
+    stored: VaultedCheckpoint | None,
+    taken: Container[Path] | None = None,
+) -> ResumePoint:
     """The resume point of a run whose trainer saves to `last`; restores it where it is broken.
 
     `stored` is the copy that was taken last: while `last` is still the file it was taken from,
-    every byte has been checked already. Raises OSError or VaultRefused where files cannot be
-    handled, and NothingToResume.
+    every byte has been checked already. Only copies in `taken` are of this run; None: all are.
+    Raises OSError or VaultRefused where files cannot be handled, and NothingToResume.
     """
     if stored is not None and _is_source(last, stored):
         report, reason = _report_of(stored), "the checkpoint is the one in the vault"
@@ -39,15 +45,18 @@ def find_resume_point(last: Path, vault: Vault, stored: VaultedCheckpoint | None
         try:
             facts = read_facts(report.facts)
         except CheckpointUnreadable as error:
-            return _from_vault(last, vault, f"{last.name} cannot be read ({error})")
+            return _from_vault(last, vault, taken, f"{last.name} cannot be read ({error})")
         _require_unfinished(last, facts)
         return ResumePoint(Start.RESUME, reason, str(last), facts.epoch, report.sha256)
-    return _from_vault(last, vault, f"{last.name} {report.reason}")
+    return _from_vault(last, vault, taken, f"{last.name} {report.reason}")
 
 
-def _from_vault(last: Path, vault: Vault, obstacle: str) -> ResumePoint:
+def _from_vault(
+    last: Path, vault: Vault, taken: Container[Path] | None, obstacle: str
+) -> ResumePoint:
     copy = vault.newest_valid()
-    if copy is None:
+    # The newest: when it is of an earlier training in the same directory, all others are too.
+    if copy is None or (taken is not None and copy.copy not in taken):
         return ResumePoint(Start.AFRESH, f"{obstacle}, and no copy is in the vault")
     facts = read_facts(copy.facts or b"")
     _require_unfinished(copy.copy, facts)

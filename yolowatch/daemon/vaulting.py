@@ -25,8 +25,10 @@ class Vaults:
         self._post = post
         self._vaults: dict[str, Vault] = {}
         self._newest: dict[str, VaultedCheckpoint] = {}
+        self._taken: dict[str, set[Path]] = {}
         self._lock = threading.Lock()
         self._orders: queue.Queue[VaultCheckpoint | None] = queue.Queue()
+        self._latest: dict[str, VaultCheckpoint] = {}  # by the checkpoint's path
 
     def of(self, run_dir: str) -> Vault:
         """The vault of a run directory; may be used from any thread."""
@@ -40,7 +42,14 @@ class Vaults:
         with self._lock:
             return self._newest.get(run_dir)
 
+    def taken(self, run_dir: str) -> frozenset[Path]:
+        """All copies that this process took: others in the vault may be another training's."""
+        with self._lock:
+            return frozenset(self._taken.get(run_dir, ()))
+
     def order(self, request: VaultCheckpoint) -> None:
+        with self._lock:
+            self._latest[request.path] = request
         self._orders.put(request)
 
     def settle(self) -> None:
@@ -57,9 +66,15 @@ class Vaults:
             try:
                 if request is None:
                     return
+                if self._is_outdated(request):
+                    continue  # the file is the newer one already, and its own order follows
                 self._post(self._copy(request))
             finally:
                 self._orders.task_done()
+
+    def _is_outdated(self, request: VaultCheckpoint) -> bool:
+        with self._lock:
+            return self._latest[request.path] is not request
 
     def _copy(self, request: VaultCheckpoint) -> events.Event:
         path = Path(request.path)
@@ -69,6 +84,7 @@ class Vaults:
             copy = vault.store_checkpoint(path, request.attempt, request.epoch)
             with self._lock:
                 self._newest[request.run_dir] = copy
+                self._taken.setdefault(request.run_dir, set()).add(copy.copy)
         except (VaultRefused, OSError) as error:
             return events.CheckpointRefused(request.path, str(error), self._clock.monotonic())
         now = self._clock.monotonic()

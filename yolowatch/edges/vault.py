@@ -86,7 +86,6 @@ class Vault:
         self._keep, self._reserve_bytes = keep, reserve_bytes
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()  # leftovers and old copies are told by their names alone
-        self._last: tuple[Path, VaultedCheckpoint] | None = None
 
     def store_checkpoint(self, path: Path, attempt: int, epoch: int) -> VaultedCheckpoint:
         """A checked copy of the checkpoint at `path`; older ones beyond `keep` are removed.
@@ -110,7 +109,7 @@ class Vault:
                 remove(temporary)  # where it was renamed there is none
             sync_directory(directory)
             self._prune()
-            stored = VaultedCheckpoint(
+            return VaultedCheckpoint(
                 copy=copy,
                 sequence=sequence,
                 attempt=attempt,
@@ -122,27 +121,6 @@ class Vault:
                 source_inode=source.st_ino,
                 facts=report.facts,
             )
-            self._last = (path, stored)
-        return stored
-
-    def unchanged_copy(self, path: Path) -> VaultedCheckpoint | None:
-        """The copy that was last stored, if `path` still is what it was made of.
-
-        Reads no content, so that a large checkpoint costs a restart nothing.
-        """
-        if self._last is None or self._last[0] != path:
-            return None
-        stored = self._last[1]
-        try:
-            status = os.stat(path)
-        except OSError:
-            return None
-        is_same = (status.st_size, status.st_mtime_ns, status.st_ino) == (
-            stored.size_bytes,
-            stored.source_mtime_ns,
-            stored.source_inode,
-        )
-        return stored if is_same and looks_whole(stored.copy) else None
 
     def newest_valid(self) -> VaultedCheckpoint | None:
         """The newest copy that is still whole, every byte read again; None where there is none."""

@@ -13,11 +13,14 @@ def printable(text: str, limit: int = 200) -> str:
     cut = len(shown) > limit
     if cut:
         shown = shown[: limit - 1]
-    shown = "".join(c if c.isprintable() else _escaped(c) for c in shown)
+    shown = escaped(shown)
     if len(shown) > limit or cut:
         shown = shown[: limit - 1].rstrip() + "…"
     return shown
 
 
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
+def escaped(text: str) -> str:
+    """`text` at its whole length, every blank kept, what is not plainly visible escaped."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text
+    )

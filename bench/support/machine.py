@@ -1,0 +1,64 @@
+"""What a measurement was made on, and where its record goes."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "bench" / "results"
+_VERSIONS = (
+    "import json, platform, torch, ultralytics\n"
+    "print(json.dumps({'python': platform.python_version(), 'torch': torch.__version__,"
+    " 'ultralytics': ultralytics.__version__}))"
+)
+
+
+def describe(trainer: str | Path, environment: Mapping[str, str]) -> dict[str, Any]:
+    """The machine, as far as it says something of the figures, and the trainer's versions."""
+    asked = subprocess.run(
+        [trainer, "-c", _VERSIONS], env=environment, capture_output=True, text=True, check=True
+    )
+    return {
+        "date": datetime.date.today().isoformat(),
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)),
+        "kernel": platform.release(),
+        "machine": platform.machine(),
+        "supervisor_python": platform.python_version(),
+        **json.loads(asked.stdout.splitlines()[-1]),
+        "load_average": [round(value, 2) for value in os.getloadavg()],
+    }
+
+
+def sentence(machine: Mapping[str, Any]) -> str:
+    """The description in one line."""
+    return (
+        f"{machine['date']}; {machine['cpu']}, {machine['cores']} cores; "
+        f"Linux {machine['kernel']}; Python {machine['python']}, torch {machine['torch']}, "
+        f"Ultralytics {machine['ultralytics']}; load average at the start "
+        f"{machine['load_average'][0]}"
+    )
+
+
+def record(name: str, document: Mapping[str, Any], page: str) -> None:
+    """Write NAME-DATE.json and NAME-DATE.md."""
+    RESULTS.mkdir(exist_ok=True)
+    base = RESULTS / f"{name}-{document['machine']['date']}"
+    base.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
+    base.with_suffix(".md").write_text(page)
+    print(f"recorded in {base}.json and .md", file=sys.stderr)
+
+
+def _cpu() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"
