@@ -5,8 +5,11 @@
 The same seeded Ultralytics training runs in three processes: bare, bare again and with the real
 hook, which speaks to a real listener here. They stay alive and pass a baton, so that only one of
 them trains at a time, a block of steps each; whole processes in turn would differ by more than what
-is to be measured. Bare against bare again is what this machine can resolve at that moment. Start,
-end and memory come from fresh processes in turn.
+is to be measured. Bare against bare again is what this machine can resolve at that moment.
+
+Even equal processes differ by a percent or more for as long as they live, by where their memory
+happens to lie. So the same is measured in one process as well, out of which the hook is taken and
+into which it is put again between blocks. Start, end and memory come from fresh processes in turn.
 """
 
 from __future__ import annotations
@@ -15,13 +18,14 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -38,6 +42,9 @@ from yolowatch.model.events import Event, HookMessage  # noqa: E402
 
 PROGRAMS = Path(__file__).with_name("programs")
 BARE, AGAIN, HOOKED = VARIANTS = ("bare", "bare again", "hooked")
+FIGURES = ("mean", "median", "processor")  # of a block: see `page` for what each says
+# Where memory lies and how names are hashed makes equal processes differ by percents.
+ALIKE = ("setarch", "-R") if shutil.which("setarch") else ()
 EPOCHS = 1_000_000  # never reached: the training ends when the baton is taken away
 WARM = 2  # batches before a block, as in programs/steps.py
 START_SECONDS = 600.0
@@ -51,11 +58,12 @@ class Setting:
     batch: int
     imgsz: int
     steps: int  # of a block
+    objects: bool  # whether the images have any
 
 
 SETTINGS = (
-    Setting("about 4 ms", batch=2, imgsz=32, steps=50),
-    Setting("about 40 ms", batch=16, imgsz=160, steps=10),
+    Setting("short", batch=2, imgsz=32, steps=50, objects=False),
+    Setting("long", batch=24, imgsz=160, steps=10, objects=True),
 )
 
 
@@ -71,7 +79,9 @@ class Bench:
     environment: dict[str, str]
     events: list[Event] = field(default_factory=list)
 
-    def start(self, variant: str, changes: Mapping[str, Any], **pipes: Any) -> subprocess.Popen[str]:
+    def start(
+        self, variant: str, changes: Mapping[str, Any], **pipes: Any
+    ) -> subprocess.Popen[str]:
         """Start the training program of a variant."""
         environment = dict(self.environment)
         if variant == HOOKED:
@@ -90,7 +100,7 @@ class Bench:
             **changes,
         }
         return subprocess.Popen(
-            [self.python, str(PROGRAMS / "steps.py"), json.dumps(settings)],
+            [*ALIKE, self.python, str(PROGRAMS / "steps.py"), json.dumps(settings)],
             env=environment,
             stdin=subprocess.DEVNULL,
             text=True,
@@ -130,9 +140,9 @@ class Runner:
         self.pid = self._process.pid
         self._report()  # its first epoch: imports, caches, the optimizer's state
 
-    def turn(self) -> dict[str, Any]:
+    def turn(self, word: bytes = b"+") -> dict[str, Any]:
         """One block; what it took."""
-        os.write(self._out, b"+")
+        os.write(self._out, word)
         return self._report()
 
     def end(self) -> None:
@@ -150,49 +160,69 @@ class Runner:
         return report
 
 
+Turns = Mapping[str, Callable[[], dict[str, Any]]]
+"""For each variant what makes it train a block."""
+
+
 def measure_steps(bench: Bench, setting: Setting, rounds: int) -> dict[str, Any]:
-    """Rounds of blocks of all variants; microseconds a step."""
+    """Blocks of all variants, in three processes and in one; microseconds a step."""
     per_epoch = setting.steps + WARM
     changes = {
         "data": str(bench.data(per_epoch * setting.batch, setting.imgsz)),
         "batch": setting.batch,
         "imgsz": setting.imgsz,
         "steps": setting.steps,
+        "objects": setting.objects,
         "epochs": EPOCHS,
     }
     bench.events.clear()
     runners = [Runner(bench, variant, changes) for variant in VARIANTS]
-    wall: list[dict[str, list[float]]] = []
-    cpu: list[dict[str, list[float]]] = []
-    losses: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
-    for number in range(rounds):
-        first = number % len(runners)
-        order = runners[first:] + runners[:first]
-        wall.append({variant: [] for variant in VARIANTS})
-        cpu.append({variant: [] for variant in VARIANTS})
-        for runner in order + order[::-1]:  # mirrored, so that a drift falls out
-            report = runner.turn()
-            wall[-1][runner.variant].append(report["wall_ns"] / setting.steps / 1000)
-            cpu[-1][runner.variant].append(report["cpu_ns"] / setting.steps / 1000)
-            losses[runner.variant].append(report["loss"])
-        print(f"\r{setting.name}: round {number + 1} of {rounds}", end="", file=sys.stderr)
-    print(file=sys.stderr)
-    hooked_pid = runners[-1].pid
+    turns: Turns = {runner.variant: runner.turn for runner in runners}
+    three = _measure(turns, rounds, f"{setting.name} step, three processes")
+    messages = [event for event in list(bench.events) if isinstance(event, HookMessage)]
+    proof = _proof(messages, runners[-1].pid)
+    one_turn = runners[-1].turn
+    turns = {
+        BARE: lambda: one_turn(b"o"),
+        AGAIN: lambda: one_turn(b"o"),
+        HOOKED: lambda: one_turn(b"i"),
+    }
+    one = _measure(turns, rounds, f"{setting.name} step, one process")
     for runner in runners:
         runner.end()
-    messages = [event for event in list(bench.events) if isinstance(event, HookMessage)]
+    losses = three.pop("losses")
+    del one["losses"]
     return {
-        "name": setting.name,
-        "batch": setting.batch,
-        "imgsz": setting.imgsz,
-        "steps_a_block": setting.steps,
-        "rounds": rounds,
-        "step_us": {v: round(median(b for r in wall for b in r[v]), 1) for v in VARIANTS},
-        "wall": _compare(wall),
-        "processor": _compare(cpu),
+        **asdict(setting),
         "identical_losses": losses[BARE] == losses[AGAIN] == losses[HOOKED],
-        "hook": _proof(messages, hooked_pid),
-        "blocks_us": [{v: [round(b, 1) for b in r[v]] for v in VARIANTS} for r in wall],
+        "hook": proof,
+        "three_processes": three,
+        "one_process": one,
+    }
+
+
+def _measure(turns: Turns, rounds: int, title: str) -> dict[str, Any]:
+    """Rounds in which every variant has two blocks, mirrored so that a drift falls out."""
+    found = {figure: [{v: [] for v in VARIANTS} for _ in range(rounds)] for figure in FIGURES}
+    losses: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
+    for number in range(rounds):
+        first = number % len(VARIANTS)
+        order = VARIANTS[first:] + VARIANTS[:first]
+        for variant in order + order[::-1]:
+            report = turns[variant]()
+            for figure in FIGURES:
+                found[figure][number][variant].append(report[figure + "_ns"] / 1000)
+            losses[variant].append(report["loss"])
+        print(f"\r{title}: round {number + 1} of {rounds}", end="", file=sys.stderr)
+    print(file=sys.stderr)
+    return {
+        "step_us": {v: round(median(b for r in found["mean"] for b in r[v]), 1) for v in VARIANTS},
+        **{figure: _compare(found[figure]) for figure in FIGURES},
+        "losses": losses,
+        "blocks_us": {
+            figure: [{v: [round(b, 1) for b in r[v]] for v in VARIANTS} for r in found[figure]]
+            for figure in FIGURES
+        },
     }
 
 
@@ -229,6 +259,7 @@ def measure_processes(bench: Bench, repetitions: int) -> dict[str, Any]:
         "batch": setting.batch,
         "imgsz": setting.imgsz,
         "steps": 0,
+        "objects": True,
         "epochs": 2,
     }
     found: dict[str, list[dict[str, float]]] = {variant: [] for variant in VARIANTS}
@@ -265,7 +296,7 @@ def prepared(cpu: int | None) -> Iterator[Bench]:
     with tempfile.TemporaryDirectory(prefix="yolowatch-bench-") as name:
         folder = Path(name)
         environment = {**os.environ, **environments.trainer_variables(folder / "settings")}
-        environment["OMP_NUM_THREADS"] = "1"
+        environment |= {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
         for variable in ("PYTHONDONTWRITEBYTECODE", "YOLOWATCH", "YOLOWATCH_SOCKET"):
             environment.pop(variable, None)
         (folder / "state").mkdir(mode=0o700)
@@ -287,34 +318,46 @@ def prepared(cpu: int | None) -> Iterator[Bench]:
             listener.close()
 
 
+INTRODUCTION = """
+Made by `python bench/hook_overhead.py --rounds {rounds}`: a real Ultralytics trainer on one CPU
+thread, the variants in alternating blocks. Medians with 95 % intervals (bootstrap over rounds, then
+blocks). *Bare again* against *bare* is the noise of the measurement: a difference within it is not
+resolved. There is more of it between three processes than in one process, out of which the hook is
+taken between blocks, because equal processes differ by where their memory happens to lie."""
+COLUMNS = """
+The mean step of a block has everything in it, also what the hook does only now and then; the median
+step is what most steps cost, and least disturbed by other programs."""
+
+
 def page(document: Mapping[str, Any]) -> str:
     """The results for people."""
     lines = [
         "# What the hook costs a training",
         "",
-        machine.sentence(document["machine"]) + ".",
-        f"Made by `python bench/hook_overhead.py --rounds {document['rounds']}`: a real Ultralytics",
-        "trainer on one CPU thread, the variants in alternating blocks. Medians with 95 % intervals",
-        "(bootstrap over rounds, then blocks). *Bare again* against *bare* is the noise of this",
-        "measurement: a difference within it is not resolved.",
-        "",
-        "| step | compared | wall time a step | ratio | processor time a step |",
-        "|---|---|---|---|---|",
+        machine.paragraph(machine.sentence(document["machine"])),
+        machine.paragraph(INTRODUCTION.format(rounds=document["rounds"])),
+        machine.paragraph(COLUMNS),
+        "| step | compared | mean step | ratio | median step | processor time a step |",
+        "|---|---|---|---|---|---|",
     ]
     for each in document["steps"]:
-        step = f"{each['name']} (bare: {each['step_us'][BARE] / 1000:.2f} ms)"
-        for title, key in (("bare again − bare", "bare_again"), ("hooked − bare", "hook")):
-            wall, cpu = each["wall"], each["processor"]
-            lines.append(
-                f"| {step} | {title} | {_span(wall[key + '_us'], '+.1f')} µs "
-                f"| {_span(wall[key + '_ratio'], '.4f')} | {_span(cpu[key + '_us'], '+.1f')} µs |"
-            )
+        for way in ("three_processes", "one_process"):
+            measured = each[way]
+            bare_ms = measured["step_us"][BARE] / 1000
+            step = f"{each['name']} (bare: {bare_ms:.2f} ms), {way.replace('_', ' ')}"
+            for title, key in (("bare again − bare", "bare_again"), ("hooked − bare", "hook")):
+                mean, middle, processor = (measured[f][key + "_us"] for f in FIGURES)
+                ratio = _span(measured["mean"][key + "_ratio"], ".4f")
+                lines.append(
+                    f"| {step} | {title} | {_span(mean, '+.1f')} µs | {ratio} "
+                    f"| {_span(middle, '+.1f')} µs | {_span(processor, '+.1f')} µs |"
+                )
     processes = document["processes"]
     lines += [
         "",
         f"Fresh processes in turn, {processes['repetitions']} of each, medians:",
         "",
-        "| variant | start to first step | last step's end to exit | highest resident memory |",
+        "| variant | start to first step | last step to exit | highest resident memory |",
         "|---|---|---|---|",
     ]
     for variant, figures in processes["medians"].items():
@@ -324,15 +367,11 @@ def page(document: Mapping[str, Any]) -> str:
         )
     same = all(each["identical_losses"] for each in document["steps"])
     hooks = [each["hook"] for each in document["steps"]]
-    lines += [
-        "",
-        f"The losses of all three variants were {'' if same else 'NOT '}bit-identical block by "
-        f"block. The hook told of {sum(h['steps_told'] for h in hooks)} steps, dropped "
-        f"{sum(h['dropped'] for h in hooks)} messages and met {sum(h['faults'] for h in hooks)} "
-        "faults.",
-        "",
-    ]
-    return "\n".join(lines)
+    told, dropped, faults = (sum(h[n] for h in hooks) for n in ("steps_told", "dropped", "faults"))
+    text = f"""The losses of the three processes were {"" if same else "NOT "}identical to the bit,
+        block by block. The hook told of {told} steps, dropped {dropped} messages and met {faults}
+        faults."""
+    return "\n".join([*lines, "", machine.paragraph(text)])
 
 
 def _span(estimate: Mapping[str, float], form: str) -> str:

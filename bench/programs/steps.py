@@ -1,16 +1,19 @@
 """A seeded Ultralytics training that trains only while it holds the baton, or once from end to end.
 
-Runs in the trainer's own Python and knows nothing of yolowatch. The loop is Ultralytics' own: this
-program speaks in callbacks. With a baton, an epoch is one turn: two batches to get warm, then a
-timed block, then a line of JSON, then a pause until the next byte comes. Alone, it writes down when
-it began and ended to train and what memory it held.
+Runs in the trainer's own Python. The loop is Ultralytics' own: this program speaks in callbacks.
+With a baton, an epoch is one turn: two batches to get warm, then a timed block, then a line of
+JSON, then a pause until the next byte comes: `+` go on, `o` take what wraps the trainer's methods
+out first, `i` put it in again, anything else is the end. Alone, it writes down when it began and
+ended to train and what memory it held.
 
 Usage: python steps.py SETTINGS   (a JSON object: data, project, name, model, batch, imgsz, steps,
-epochs, cpu or null; and baton: [descriptor to read from, descriptor to write to] or null)
+objects, epochs, cpu or null; and baton: [descriptor to read from, descriptor to write to] or null)
 """
 
+import itertools
 import json
 import os
+import statistics
 import sys
 import time
 
@@ -19,7 +22,10 @@ if settings["cpu"] is not None:
     os.sched_setaffinity(0, {settings["cpu"]})
 
 import torch  # noqa: E402
+from torch.optim import optimizer  # noqa: E402
 from ultralytics import YOLO  # noqa: E402
+from ultralytics.engine.trainer import BaseTrainer  # noqa: E402
+from ultralytics.nn.tasks import BaseModel  # noqa: E402
 
 torch.set_num_threads(1)
 WARM = 2
@@ -31,6 +37,9 @@ class Collated:
 
     def __init__(self, loader):
         self._batches = list(loader)
+        if not settings["objects"]:  # without boxes the loss is a fraction of the work
+            for batch in self._batches:
+                batch.update({key: batch[key][:0] for key in ("cls", "bboxes", "batch_idx")})
         self.dataset, self.batch_size, self.num_workers = loader.dataset, loader.batch_size, 0
 
     def __len__(self):
@@ -44,38 +53,62 @@ class Collated:
 
 
 class Turn:
-    """Counts the batches of one epoch and times those of its block."""
+    """Times the batches of one epoch and those of its block together."""
 
-    batch = 0
-    began = (0, 0)
+    def __init__(self):
+        self.ends = []
+        self.processor_ns = 0
+
+    def begin(self, _trainer):
+        self.ends.clear()
+
+    def end_batch(self, trainer):
+        self.ends.append(time.perf_counter_ns())
+        if len(self.ends) == WARM:
+            self.processor_ns = time.process_time_ns()
+        elif len(self.ends) == WARM + steps:
+            processor_ns = time.process_time_ns() - self.processor_ns
+            ends = self.ends[WARM - 1 :]
+            report = {
+                "mean_ns": (ends[-1] - ends[0]) / steps,
+                "median_ns": statistics.median(b - a for a, b in itertools.pairwise(ends)),
+                "processor_ns": processor_ns / steps,
+                "loss": float(trainer.loss),
+            }
+            os.write(baton[1], json.dumps(report).encode() + b"\n")
+            wait()
 
 
-def clocks():
-    return time.perf_counter_ns(), time.process_time_ns()
+class Wrapping:
+    """What stands in the way of every step: wrapped methods and a hook of torch's."""
+
+    def __init__(self):
+        steps_ways = ((BaseTrainer, "run_callbacks"), (BaseTrainer, "optimizer_step"))
+        self._wrapped = [
+            (owner, name, getattr(owner, name))
+            for owner, name in (*steps_ways, (BaseModel, "forward"))
+        ]
+        self._after_step = dict(optimizer._global_optimizer_post_hooks)
+
+    def put(self, inside):
+        """Let the methods be the wrapped ones or the trainer's own."""
+        for owner, name, wrapped in self._wrapped:
+            setattr(owner, name, wrapped if inside else wrapped.__wrapped__)
+        optimizer._global_optimizer_post_hooks.clear()
+        optimizer._global_optimizer_post_hooks.update(self._after_step if inside else {})
+
+
+def wait():
+    """Until the baton comes, with a word."""
+    word = os.read(baton[0], 1)
+    if word in (b"i", b"o"):
+        wrapping.put(inside=word == b"i")
+    elif word != b"+":
+        os._exit(0)
 
 
 def collate(trainer):
     trainer.train_loader = Collated(trainer.train_loader)
-
-
-def begin_epoch(_trainer):
-    Turn.batch = 0
-
-
-def end_batch(trainer):
-    Turn.batch += 1
-    if Turn.batch == WARM:
-        Turn.began = clocks()
-    elif Turn.batch == WARM + steps:
-        now = clocks()
-        report = {
-            "wall_ns": now[0] - Turn.began[0],
-            "cpu_ns": now[1] - Turn.began[1],
-            "loss": float(trainer.loss),
-        }
-        os.write(baton[1], json.dumps(report).encode() + b"\n")
-        if os.read(baton[0], 1) != b"+":
-            os._exit(0)
 
 
 def status(name):
@@ -86,26 +119,26 @@ def status(name):
     raise KeyError(name)
 
 
-def note(event):
-    def callback(_trainer):
-        noted[event] = time.monotonic()
-        if event == "ended":
-            noted["resident_bytes"] = status("VmRSS")
-            noted["resident_peak_bytes"] = status("VmHWM")
-            os.write(1, b"\n" + json.dumps(noted).encode() + b"\n")
+def begin(_trainer):
+    noted["began"] = time.monotonic()
 
-    return callback
+
+def end(_trainer):
+    noted["ended"] = time.monotonic()
+    noted["resident_peak_bytes"] = status("VmHWM")
+    os.write(1, b"\n" + json.dumps(noted).encode() + b"\n")
 
 
 noted = {}
+wrapping, turn = Wrapping(), Turn()
 model = YOLO(settings["model"])
 if baton is not None:
     model.add_callback("on_train_start", collate)
-    model.add_callback("on_train_epoch_start", begin_epoch)
-    model.add_callback("on_train_batch_end", end_batch)
+    model.add_callback("on_train_epoch_start", turn.begin)
+    model.add_callback("on_train_batch_end", turn.end_batch)
 else:
-    model.add_callback("on_train_start", note("began"))
-    model.add_callback("on_train_end", note("ended"))
+    model.add_callback("on_train_start", begin)
+    model.add_callback("on_train_end", end)
 model.train(
     data=settings["data"],
     project=settings["project"],

@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,13 +40,23 @@ def describe(trainer: str | Path, environment: Mapping[str, str]) -> dict[str, A
 
 
 def sentence(machine: Mapping[str, Any]) -> str:
-    """The description in one line."""
+    """The description in one sentence."""
     return (
         f"{machine['date']}; {machine['cpu']}, {machine['cores']} cores; "
         f"Linux {machine['kernel']}; Python {machine['python']}, torch {machine['torch']}, "
         f"Ultralytics {machine['ultralytics']}; load average at the start "
-        f"{machine['load_average'][0]}"
+        f"{machine['load_average'][0]}."
     )
+
+
+def paragraph(text: str) -> str:
+    """`text` as a paragraph of a page, filled."""
+    return textwrap.fill(" ".join(text.split()), 100, break_on_hyphens=False) + "\n"
+
+
+def say(text: str) -> None:
+    """Progress, on standard error."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def record(name: str, document: Mapping[str, Any], page: str) -> None:
@@ -54,7 +65,7 @@ def record(name: str, document: Mapping[str, Any], page: str) -> None:
     base = RESULTS / f"{name}-{document['machine']['date']}"
     base.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
     base.with_suffix(".md").write_text(page)
-    print(f"recorded in {base}.json and .md", file=sys.stderr)
+    say(f"recorded in {base}.json and .md")
 
 
 def _cpu() -> str:

@@ -95,9 +95,7 @@ class Scene:
 
     def tell(self, kind: str, connection: int = 1, **fields: Any) -> list[Action]:
         message = received(kind, fields)
-        return self.step(
-            events.HookMessage(connection, self.process, kind, message, self.at),
-        )
+        return self.step(events.HookMessage(connection, self.process, kind, message, self.at))
 
     def describe(self, connection: int = 1, **changes: Any) -> list[Action]:
         return self.tell("run", connection, **{**self.spec, **changes})
@@ -145,17 +143,16 @@ class Scene:
 
     def failed(self, reason: str = "it cannot be done") -> list[Action]:
         due = self.asked()
-        return self.step(
-            events.StepFailed(due.remediation.plan_id, due.step, reason, self.at),
-        )
+        plan = due.remediation.plan_id
+        return self.step(events.StepFailed(plan, due.step, reason, self.at))
 
-    def carry_out(self, until: str = "relaunch") -> list[Action]:
-        """Answer steps until the one named is due or, for the last one, done."""
-        while self.asked().step != until:
+    def carry_out(self, until: str | None = None) -> list[Action]:
+        """Answer steps until the one named is due, or until the run is started again."""
+        while self.asked().step != (until or "relaunch"):
             self.done()
-        return self.done() if until == "relaunch" else []
+        return [] if until else self.done()
 
-    # -- what is on disk -----------------------------------------------------------------------------
+    # -- what is on disk ------------------------------------------------------------------
 
     def plans(self) -> tuple[PlanRecord, ...]:
         """Read through a connection of its own: what others would see."""
@@ -172,7 +169,7 @@ class Scene:
     def outcomes(self) -> list[str | None]:
         return [attempt.outcome for attempt in self.journal.attempts(self.run)]
 
-    # -- what it comes to ----------------------------------------------------------------------------
+    # -- what it comes to ------------------------------------------------------------------
 
     def status(self) -> int | None:
         """The exit status of the supervision, once it is over."""

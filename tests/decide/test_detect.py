@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.decide.build import GIB, SPEC, failed, footprint, state
-from tests.decide.corpus import CPU, CUDA, HOST, NOT_OOM, Report
+from tests.decide.corpus import CPU, CUDA, DISGUISED, HOST, NOT_OOM, Report
 from yolowatch.decide.detect import classify
 from yolowatch.model.run import LastWords, Memory, Place, Retry, RunState
 from yolowatch.model.verdict import Kind, Verdict, Where
@@ -79,6 +79,19 @@ def test_what_is_no_memory_failure_is_an_error(report: Report, device: str) -> N
     assert not verdict.kind.is_oom
 
 
+@pytest.mark.parametrize("report", DISGUISED, ids=ids)
+def test_a_disguised_failure_counts_only_where_memory_was_short(report: Report) -> None:
+    said = words(report)
+    tight = replace(said, memory=replace(said.memory, peak_bytes=round(3.9 * GIB)))
+    assert ended(state(tight, device="cpu")).kind is Kind.CPU_OOM
+    assert ended(state(tight, device="cuda:0")).kind is Kind.ERROR
+    assert "not seen to be short" in ended(state(said, device="cpu")).sentence
+    unknown = replace(tight, memory=replace(tight.memory, capacity_bytes=None))
+    assert ended(state(unknown, device="cpu")).kind is Kind.ERROR
+    elsewhere = replace(tight, place=replace(tight.place, phase="data"))
+    assert ended(state(elsewhere, device="cpu")).kind is Kind.ERROR
+
+
 def test_torchs_words_in_a_plain_error_are_believed_only_if_the_allocator_agrees() -> None:
     old_form = words(CUDA[7])
     counted_none = replace(old_form, memory=replace(old_form.memory, ooms=0))
@@ -115,6 +128,15 @@ def test_other_signals_kill(signal: int) -> None:
     verdict = ended(state(), signal=signal)
     assert verdict.kind is Kind.KILLED
     assert str(signal) in verdict.sentence
+
+
+def test_a_crash_with_little_memory_left_says_so_and_is_still_no_oom() -> None:
+    memory = Memory(allocated_bytes=round(3.98 * GIB), capacity_bytes=4 * GIB)
+    verdict = ended(replace(state(device="cpu"), memory=memory), signal=11)
+    assert verdict.kind is Kind.KILLED
+    assert verdict.sentence.endswith("but memory was short: 4.0 GiB in use of 4.0 GiB.")
+    calm = replace(memory, allocated_bytes=2 * GIB)
+    assert "short" not in ended(replace(state(), memory=calm), signal=11).sentence
 
 
 def test_a_shells_status_for_a_signal_is_that_signal() -> None:

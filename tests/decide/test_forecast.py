@@ -225,7 +225,8 @@ def test_real_trainings_of_smaller_batches(measured: str, other: str, pixels: in
     assert not laws.weak
     assert laws.training is not None
     _, taken = recorded(other)
-    assert laws.training.peak_bytes(pixels) == pytest.approx(taken, rel=0.05)
+    # What the heap will still grow is foreseen, so that it is rather too much than too little.
+    assert 0.99 * taken <= laws.training.peak_bytes(pixels) <= 1.07 * taken
 
 
 @pytest.mark.parametrize("other", ["160 px batch 4", "320 px batch 2", "320 px batch 4"])

@@ -18,7 +18,6 @@ from yolowatch.decide.ladder import (
     batch_edits,
     fits,
     rejected,
-    scaled_weight_decay,
     smaller_batches,
 )
 
@@ -43,7 +42,7 @@ def test_usual_batches_keep_their_weight_decay(batch: int) -> None:
             accumulate = max(round(edits.nbs / smaller), 1)  # the trainer's own formula
             assert smaller * accumulate == recipe.effective_batch
             assert edits.weight_decay is not None
-            assert scaled_weight_decay(edits.weight_decay, smaller, accumulate, edits.nbs) in near
+            assert recipe.scaled(edits.weight_decay, smaller, accumulate, edits.nbs) in near
 
 
 @given(
@@ -62,7 +61,7 @@ def test_any_recipe_is_kept(batch: int, nbs: int, decay: float, pick: int) -> No
     assert edits.weight_decay is not None
     accumulate = max(round(edits.nbs / smaller), 1)
     assert smaller * accumulate == recipe.effective_batch
-    after = scaled_weight_decay(edits.weight_decay, smaller, accumulate, edits.nbs)
+    after = recipe.scaled(edits.weight_decay, smaller, accumulate, edits.nbs)
     wanted = recipe.effective_weight_decay
     assert after == wanted or math.isclose(after, wanted, rel_tol=4e-16)
 

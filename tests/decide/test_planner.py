@@ -187,10 +187,18 @@ def test_batch_one_that_fails_cannot_fit() -> None:
 
 
 def test_a_law_that_was_measured_may_say_that_nothing_fits() -> None:
-    prints = linear_footprints(22 * GIB, 200.0, [(16, 640)])
+    prints = linear_footprints(24 * GIB, 200.0, [(16, 640)])
     decision = refused(state(failed(allocated=23 * GIB, requested=GIB // 4), prints))
-    assert decision.reason.startswith("It cannot fit at batch 1: its peak is predicted at 22.")
+    assert decision.reason.startswith("It cannot fit at batch 1: its peak is predicted at 24.")
     assert [each.option for each in decision.rejected] == [f"batch {b}" for b in (8, 4, 2, 1)]
+
+
+def test_the_smallest_batch_is_tried_before_nothing_is() -> None:
+    # 22.8 GiB of 23.5 GiB: it may fit, though without the margin.
+    prints = linear_footprints(round(22.7 * GIB), 200.0, [(16, 640)])
+    chosen = planned(state(failed(allocated=23 * GIB, requested=GIB // 2), prints))
+    assert chosen.edits.batch == 1
+    assert "the smallest may fit" in chosen.reason
 
 
 def test_a_bound_may_not_say_that_nothing_fits() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.decide.corpus import CPU, CUDA, HOST, NOT_OOM, Report
+from tests.decide.corpus import CPU, CUDA, DISGUISED, HOST, NOT_OOM, Report
 from yolowatch.decide.texts import Source, parse_capacity, recognise
 
 
@@ -33,6 +33,14 @@ def test_host_failures_are_not_the_devices(report: Report) -> None:
     form = recognise(report.exception, report.text)
     assert form is not None
     assert form.source is not Source.DEVICE
+
+
+@pytest.mark.parametrize("report", DISGUISED, ids=ids)
+def test_disguised_failures_are_marked_as_such(report: Report) -> None:
+    form = recognise(report.exception, report.text)
+    assert form is not None
+    assert form.disguised
+    assert not any(f.disguised for f in (recognise(r.exception, r.text) for r in CUDA + CPU) if f)
 
 
 @pytest.mark.parametrize("report", NOT_OOM, ids=ids)

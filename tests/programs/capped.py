@@ -9,16 +9,29 @@ What the trainer really trains with is appended to FACTS, one JSON object a proc
 Usage: python capped.py DATA PROJECT FACTS [KEY=VALUE …]   (settings of the training, and:
 part=0.6 of a batch's growth that stays allowed, 0 for no limit; after_batches=N fails in the first
 epoch already; calls=1 how often to train; fail_in_call=1 which of them is limited; truncate=true
-cuts last.pt in half before the failure)
+cuts last.pt in half before the failure; retried=true makes the first batch of all raise what CUDA
+would, to which the trainer answers itself)
 """
 
 import json
 import os
 import resource
 import sys
+import time
 from pathlib import Path
 
+import torch
 from ultralytics import YOLO
+from ultralytics.models.yolo.detect import DetectionTrainer
+
+try:
+    import polars
+except ImportError:
+    pass  # releases before 8.4 do without it
+else:
+    # Each save reads a table with it. Its first use starts threads, and ends the process where the
+    # limit forbids them: they are to be there before the limit is.
+    polars.read_csv(b"epoch\n1\n").to_dict(as_series=False)
 
 
 def status(name):
@@ -53,6 +66,7 @@ after_batches = settings.pop("after_batches", None)
 calls = settings.pop("calls", 1)
 fail_in_call = settings.pop("fail_in_call", 1)
 truncate = settings.pop("truncate", False)
+retried = settings.pop("retried", False)
 model_name = settings.pop("model", "yolo11n.yaml")
 limit_file = Path(facts).with_suffix(".limit")
 between = []
@@ -74,6 +88,7 @@ def calibrate(trainer):
     if not limit_file.exists() and part and call == fail_in_call:
         limit_file.write_text(str(int(status("VmData") + part * growth[0])))
         if truncate:
+            time.sleep(3)  # the copy is taken meanwhile; what tears is a later write
             os.truncate(trainer.last, trainer.last.stat().st_size // 2)
     if limit_file.exists():
         set_limit(int(limit_file.read_text()))
@@ -114,6 +129,22 @@ def note(trainer):
         file.write(json.dumps(told) + "\n")
 
 
+def fail_once(trainer_class):
+    """The trainer's own answer to a CUDA failure cannot be had without CUDA: raise its text."""
+    original = trainer_class.preprocess_batch
+    told = Path(facts).with_suffix(".retried")
+
+    def preprocess_batch(trainer, batch):
+        if not told.exists():
+            told.touch()
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return original(trainer, batch)
+
+    trainer_class.preprocess_batch = preprocess_batch
+
+
+if retried:
+    fail_once(DetectionTrainer)
 call = 0
 while call < calls:
     call += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -92,7 +93,7 @@ class Scene:
         self, command: Sequence[str], more: Mapping[str, str] | None = None, seconds: float = 240
     ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end; the output of both streams together."""
-        return subprocess.run(
+        process = subprocess.Popen(
             command,
             env={**self.environment, **(more or {})},
             cwd=self.root,
@@ -100,9 +101,14 @@ class Scene:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            timeout=seconds,
-            check=False,
+            start_new_session=True,
         )
+        try:
+            output, _ = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # the training too, which outlives yolowatch
+            raise
+        return subprocess.CompletedProcess(command, process.returncode, output)
 
     def start(self, command: Sequence[str], **more: Any) -> subprocess.Popen[str]:
         """Start a command in a session of its own, its output in `output.txt`."""

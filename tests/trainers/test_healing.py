@@ -59,6 +59,25 @@ def test_effective_batch_and_weight_decay_stay(
     assert receipt["costs"]["seconds_lost"] > 0
 
 
+@pytest.mark.slow
+@pytest.mark.slice
+def test_the_effective_batch_is_the_users_though_the_trainer_halved_its_own(
+    trainer_python: Path, many_images: Path, tmp_path: Path
+) -> None:
+    """Ultralytics answers 48 with 24, of which it accumulates 3: its effective batch became 72."""
+    scene = Scene(tmp_path, trainer_python, many_images)
+    done = scene.run(scene.supervised(scene.capped(batch=48, retried=True)))
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "the trainer ran out of memory at batch 48 and retries by itself" in done.stdout
+    last = scene.facts()[-1]
+    assert last["batch"] < 24
+    assert last["batch"] * last["accumulate"] == 48
+    receipt = scene.shown()["receipts"][-1]
+    assert receipt["user"]["batch"] == 48
+    assert any("the trainer itself had reduced the batch" in note for note in receipt["science"])
+    assert scene.epochs() == [1, 2, 3]
+
+
 def test_the_yolo_command_resumes_and_the_file_tells_the_truth(scene: Scene) -> None:
     """The `yolo` command itself, made to fail by a hostile sitecustomize that limits its memory."""
     hook = scene.root / "site"
@@ -91,8 +110,14 @@ def test_a_truncated_checkpoint_is_never_resumed_from(scene: Scene) -> None:
     assert scene.epochs() == [1, 2, 3]
 
 
-def test_before_any_checkpoint_the_run_begins_afresh_in_its_directory(scene: Scene) -> None:
-    done = scene.run(scene.supervised(scene.capped(batch=16, after_batches=1)))
+@pytest.mark.slow
+@pytest.mark.slice
+def test_before_any_checkpoint_the_run_begins_afresh_in_its_directory(
+    trainer_python: Path, many_images: Path, tmp_path: Path
+) -> None:
+    scene = Scene(tmp_path, trainer_python, many_images)
+    # Large enough that what a save needs is small beside it.
+    done = scene.run(scene.supervised(scene.capped(batch=32, imgsz=128, after_batches=1)))
     assert done.returncode == 0, done.stdout[-3000:]
     receipt = scene.shown()["receipts"][-1]
     assert receipt["resume"]["start"] == "afresh"

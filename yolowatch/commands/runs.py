@@ -24,14 +24,14 @@ class Runs:
     def configure(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--state-dir", type=Path, metavar="DIR", help="where the journal is")
         parser.add_argument(
-            "--last", type=int, default=20, metavar="N", help="how many (default: 20)"
+            "--last", type=_count, default=20, metavar="N", help="how many (default: 20)"
         )
         parser.add_argument("--json", action="store_true", help="print a JSON list")
 
     def run(self, arguments: argparse.Namespace) -> int:
         state = statedir.state_directory(arguments.state_dir, os.environ)
         with Journal(state / "journal.sqlite") as journal:
-            records = journal.runs(max(arguments.last, 0))
+            records = journal.runs(arguments.last)
         if arguments.json:
             print_json([asdict(record) for record in records])
             return 0
@@ -50,3 +50,9 @@ class Runs:
         ]
         print_table(("run", "began", "trainer", "outcome", "directory or command"), rows)
         return 0
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:19]) <= 10**9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of runs")
+    return int(text)

@@ -37,7 +37,7 @@ from yolowatch.edges.clock import Clock, SystemClock
 from yolowatch.edges.journal import Journal
 from yolowatch.edges.listener import Listener
 from yolowatch.edges.stage import stage
-from yolowatch.errors import YolowatchError
+from yolowatch.errors import LaunchError, YolowatchError
 from yolowatch.hands.local import LocalHands
 from yolowatch.hands.port import Hands
 from yolowatch.model import events
@@ -76,6 +76,12 @@ def supervise(options: Options, progress: Callable[[Core], None] | None = None) 
 
     Raises StateError, AddressError or LaunchError before anything was started.
     """
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise LaunchError(
+            "The current directory does not exist any more: change to another."
+        ) from error
     with contextlib.ExitStack() as stack:
         return _Supervision(options, stack).run(progress)
 

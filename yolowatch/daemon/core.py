@@ -139,7 +139,7 @@ class Core:
         after = fold(before, event.kind, event.fields, event.at)
         attempt.states[event.connection] = after
         if event.kind == "run" and after.spec is not None:
-            return self._described(attempt, after.spec)
+            return self._described(attempt, after.spec, event.at)
         if event.kind == "sample" and attempt.number > 0 and after.place.step:
             self.healing.trained_again(event.at - attempt.started_at)
         if event.kind == "checkpoint" and after.checkpoint is not before.checkpoint:
@@ -151,7 +151,7 @@ class Core:
             return [Say(f"the hook failed and leaves the training alone ({after.fault_text})")]
         return []
 
-    def _described(self, attempt: Attempt, spec: RunSpec) -> list[Action]:
+    def _described(self, attempt: Attempt, spec: RunSpec, at: float) -> list[Action]:
         self._records.described(spec)
         if spec.effective_batch is None:
             return []  # not set up yet
@@ -171,6 +171,7 @@ class Core:
         attempt.distrusted = mismatch(edits, self.user, spec)
         if attempt.distrusted is None:
             return []
+        attempt.term_sent_at = at
         sentence = f"attempt {attempt.number} is not what was planned: {attempt.distrusted}"
         return [Say(sentence), Signal(attempt.process, signal.SIGTERM)]
 
@@ -211,22 +212,22 @@ class Core:
 
     def _help_to_exit(self, attempt: Attempt, at: float) -> list[Action]:
         """A process that ran out of memory and does not end gets TERM, then KILL."""
-        words = attempt.state().last_words
-        if words is None or words.handled or attempt.killed or self._policy.mode != "auto":
-            return []
-        if texts.recognise(words.exception, words.text) is None:
-            return []  # what goes on after any other failure is the program's own affair
-        grace = self._policy.exit_grace_seconds
         if attempt.term_sent_at is None:
-            if at - words.at < grace:
-                return []
-            attempt.term_sent_at = at
-            sentence = f"the failed process has not ended {grace:g} s after its last words: SIGTERM"
-            return [Say(sentence), Signal(attempt.process, signal.SIGTERM)]
-        if at - attempt.term_sent_at < self._policy.kill_grace_seconds:
+            return self._ask_to_exit(attempt, at)
+        if attempt.killed or at - attempt.term_sent_at < self._policy.kill_grace_seconds:
             return []
         attempt.killed = True
         return [Say("it did not end on SIGTERM: SIGKILL"), Signal(attempt.process, signal.SIGKILL)]
+
+    def _ask_to_exit(self, attempt: Attempt, at: float) -> list[Action]:
+        words, grace = attempt.state().last_words, self._policy.exit_grace_seconds
+        if words is None or words.handled or self._policy.mode != "auto" or at - words.at < grace:
+            return []
+        if texts.recognise(words.exception, words.text) is None:
+            return []  # what goes on after any other failure is the program's own affair
+        attempt.term_sent_at = at
+        sentence = f"the failed process has not ended {grace:g} s after its last words: SIGTERM"
+        return [Say(sentence), Signal(attempt.process, signal.SIGTERM)]
 
     # -- the end of an attempt ------------------------------------------------------------------
 
@@ -248,7 +249,7 @@ class Core:
 
     def _conclude(self, attempt: Attempt, exited: events.ProcessExited) -> list[Action]:
         state = attempt.state()
-        helped = attempt.term_sent_at is not None
+        helped = attempt.term_sent_at is not None and attempt.distrusted is None
         verdict = detect.classify(
             state,
             exit_status=1 if helped else exited.status,

@@ -123,6 +123,7 @@ class Executor:
             self._vaults.of(order.run_dir),
             self._vaults.newest(order.run_dir),
             None if order.user.resumed else self._vaults.taken(order.run_dir),
+            order.user.epochs,
         )
         return f"{point.start.value}: {point.reason}", {"resume": point}
 
@@ -132,18 +133,26 @@ class Executor:
         trainer = self._family(request)
         vault = self._vaults.of(order.run_dir)
         run_dir = Path(order.run_dir)
-        changes = self._edit(
-            vault, run_dir / "args.yaml", lambda old: trainer.rewrite_args(old, order.plan.edits)
-        )
-        if point.start is Start.RESUME and point.epoch is not None:
-            kept = point.epoch + 1
-            try:
-                changes += self._edit(
-                    vault, run_dir / "results.csv", lambda old: trainer.trim_results(old, kept)
-                )
-            except _EXPECTED:
-                self.restore(RestoreFiles(changes))
-                raise
+        if point.start is Start.AFRESH:
+            kept = 0 if trainer.ADDS_TO_RESULTS else None
+        else:
+            kept = point.epoch + 1 if point.epoch is not None else None
+
+        def rewritten(name: str) -> Callable[[bytes], bytes]:
+            return lambda old: trainer.rewrite(name, old, order.plan.edits)
+
+        def trimmed(old: bytes) -> bytes:
+            return trainer.trim_results(old, kept or 0)
+
+        changes: tuple[FileChange, ...] = ()
+        try:
+            for name in trainer.CONFIGURATIONS:
+                changes += self._edit(vault, run_dir / name, rewritten(name))
+            if kept is not None:
+                changes += self._edit(vault, run_dir / "results.csv", trimmed)
+        except _EXPECTED:
+            self.restore(RestoreFiles(changes))
+            raise
         names = ", ".join(Path(change.path).name for change in changes) or "nothing to rewrite"
         return names, {"files": changes}
 

@@ -72,6 +72,7 @@ class Launcher:
         environment["PYTHONPATH"] = stage if not path else stage + os.pathsep + path
         environment["YOLOWATCH_SOCKET"] = str(self._hooking.socket)
         environment["YOLOWATCH_ATTEMPT"] = str(request.attempt)
+        environment.pop("YOLOWATCH_EDITS", None)  # of an outer run, in which this one is started
         if request.edits is not None and request.resume is not None and user is not None:
             environment["YOLOWATCH_EDITS"] = json.dumps(
                 _edits_of(request.edits, request.resume, user)
@@ -116,8 +117,8 @@ def _command_of(
 ) -> tuple[str, ...]:
     """The command of a later attempt; a user's program stays as it is, the hook resumes it."""
     trainer = family(user.trainer)
-    if user.entry != "command" or trainer is None:
-        return command
+    if user.entry != "command" or trainer is None or not trainer.is_command(command):
+        return command  # a program, or a shell that becomes the trainer: the hook resumes it
     if resume.start is Start.RESUME and resume.checkpoint is not None:
         return trainer.resume_command(command, resume.checkpoint, edits)
     return trainer.fresh_command(command, user.run_dir or "", edits)

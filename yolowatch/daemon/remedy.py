@@ -70,7 +70,7 @@ class Remedy:
             verdict=self.verdict,
             plan=plan,
             user=user,
-            failed_peak_bytes=self.state.memory.peak_bytes,
+            failed_peak_bytes=self._peak_bytes(),
             resume=self.resume,
             files=self.files,
             costs=costs,
@@ -81,6 +81,12 @@ class Remedy:
                 if file.copy
             ),
         )
+
+    def _peak_bytes(self) -> int | None:
+        """The most that was seen in use, in the last words as much as before."""
+        words = self.state.last_words
+        seen = [self.state.memory.peak_bytes, words.memory.peak_bytes if words else None]
+        return max((each for each in seen if each is not None), default=None)
 
 
 def _quoted(path: str) -> str:

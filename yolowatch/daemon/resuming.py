@@ -30,11 +30,13 @@ def find_resume_point(
     vault: Vault,
     stored: VaultedCheckpoint | None,
     taken: Container[Path] | None = None,
+    epochs: int | None = None,
 ) -> ResumePoint:
     """The resume point of a run whose trainer saves to `last`; restores it where it is broken.
 
     `stored` is the copy that was taken last: while `last` is still the file it was taken from,
-    every byte has been checked already. Only copies in `taken` are of this run; None: all are.
+    every byte has been checked already. Only copies in `taken` are of this run; None: all are. Of a
+    training whose `epochs` are all trained there is nothing to resume.
     Raises OSError or VaultRefused where files cannot be handled, and NothingToResume.
     """
     if stored is not None and _is_source(last, stored):
@@ -45,28 +47,35 @@ def find_resume_point(
         try:
             facts = read_facts(report.facts)
         except CheckpointUnreadable as error:
-            return _from_vault(last, vault, taken, f"{last.name} cannot be read ({error})")
-        _require_unfinished(last, facts)
+            return _from_vault(last, vault, taken, f"{last.name} cannot be read ({error})", epochs)
+        _require_unfinished(last, facts, epochs)
         return ResumePoint(Start.RESUME, reason, str(last), facts.epoch, report.sha256)
-    return _from_vault(last, vault, taken, f"{last.name} {report.reason}")
+    return _from_vault(last, vault, taken, f"{last.name} {report.reason}", epochs)
 
 
 def _from_vault(
-    last: Path, vault: Vault, taken: Container[Path] | None, obstacle: str
+    last: Path,
+    vault: Vault,
+    taken: Container[Path] | None,
+    obstacle: str,
+    epochs: int | None,
 ) -> ResumePoint:
     copy = vault.newest_valid()
     # The newest: when it is of an earlier training in the same directory, all others are too.
     if copy is None or (taken is not None and copy.copy not in taken):
         return ResumePoint(Start.AFRESH, f"{obstacle}, and no copy is in the vault")
     facts = read_facts(copy.facts or b"")
-    _require_unfinished(copy.copy, facts)
+    _require_unfinished(copy.copy, facts, epochs)
     vault.restore(copy, last)
     reason = f"{obstacle}; the copy in the vault took its place"
     return ResumePoint(Start.RESUME, reason, str(last), facts.epoch, copy.sha256)
 
 
-def _require_unfinished(path: Path, facts: CheckpointFacts) -> None:
+def _require_unfinished(path: Path, facts: CheckpointFacts, epochs: int | None) -> None:
     obstacle = resumable(facts)
+    if obstacle is None and epochs and facts.epoch is not None and facts.epoch + 1 >= epochs:
+        # Not every trainer strips its last checkpoint: YOLOv9's train.py leaves it as it was.
+        obstacle = f"it is of the last of {epochs} epochs, and nothing is left to train"
     if obstacle is not None:
         raise NothingToResume(f"{path} cannot be resumed: {obstacle}")
 

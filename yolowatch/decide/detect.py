@@ -10,7 +10,7 @@ from __future__ import annotations
 from yolowatch.decide.texts import Figures, Form, Source, parse_capacity, recognise
 from yolowatch.model.printable import printable
 from yolowatch.model.quantity import bytes_text
-from yolowatch.model.run import LastWords, RunState
+from yolowatch.model.run import LastWords, Memory, RunState
 from yolowatch.model.verdict import Kind, Verdict, Where
 
 _SIGINT, _SIGTERM, _SIGHUP = 2, 15, 1
@@ -21,6 +21,7 @@ _LAST_SIGNAL = 64
 # cache, a worker, the program's own lists) a smaller batch is no answer.
 _WORK_PHASES = ("forward", "loss", "backward", "optimizer", "validation")
 
+_TIGHT = 0.95  # of the capacity in use: then a failure that gives no reason is one of memory
 _STEP_PHASES = ("forward", "loss", "backward")
 _SIMPLE = {"setup": Where.SETUP, "validation": Where.VALIDATION, "save": Where.SAVE}
 
@@ -48,7 +49,7 @@ def classify(
     if words is not None:
         return _by_last_words(state, words, form, exit_signal)
     if exit_signal is not None:
-        return _by_signal(exit_signal)
+        return _by_signal(exit_signal, state)
     if not state.hooked:
         return Verdict(
             Kind.OBSERVED,
@@ -61,14 +62,16 @@ def classify(
     )
 
 
-def _by_signal(signal: int) -> Verdict:
+def _by_signal(signal: int, state: RunState) -> Verdict:
     if signal in _STOPPING_SIGNALS:
         return Verdict(Kind.INTERRUPTED, f"Stopped by signal {signal}.", evidence=_ending(signal))
-    return Verdict(
-        Kind.KILLED,
-        f"Killed by signal {signal}, which nobody here sent; the cause is not known.",
-        evidence=_ending(signal),
-    )
+    sentence = f"Killed by signal {signal}, which nobody here sent; the cause is not known"
+    memory = state.memory
+    if _was_tight(memory):
+        # Native code that gets no memory often crashes: a hint for a person, not a proof.
+        used, capacity = bytes_text(memory.allocated_bytes), bytes_text(memory.capacity_bytes)
+        sentence += f", but memory was short: {used} in use of {capacity}"
+    return Verdict(Kind.KILLED, f"{sentence}.", evidence=_ending(signal))
 
 
 def _by_last_words(
@@ -79,7 +82,7 @@ def _by_last_words(
     doubt = _doubt(state, words, form) if form is not None else None
     if form is None or doubt is not None:
         if words.handled and exit_signal is not None:
-            return _by_signal(exit_signal)
+            return _by_signal(exit_signal, state)
         name = printable(words.exception.rpartition(".")[2], 60)
         sentence = f"It ended with {name}, which is no lack of memory that a smaller batch answers."
         if doubt is not None:
@@ -117,10 +120,18 @@ def _doubt(state: RunState, words: LastWords, form: Form) -> str | None:
         return "it is the host's memory, and which device is trained on is not known"
     if not device.startswith("cpu"):
         return f"it is the host's memory, and the training is on {printable(device, 20)}"
-    untold = form.source is Source.PYTHON or form.name == "bad-alloc"
+    untold = form.source is Source.PYTHON or form.name == "bad-alloc" or form.disguised
     if untold and place.phase not in _WORK_PHASES:
         return f"it came outside the training step (phase {place.phase or 'unknown'})"
+    if form.disguised and not _was_tight(words.memory):
+        return "it may have other causes, and memory was not seen to be short"
     return None
+
+
+def _was_tight(memory: Memory) -> bool:
+    """Whether nearly all of the capacity was in use; False where that is not known."""
+    used = max(memory.allocated_bytes or 0, memory.peak_bytes or 0)
+    return memory.capacity_bytes is not None and used >= _TIGHT * memory.capacity_bytes
 
 
 def _where(state: RunState, words: LastWords) -> Where:

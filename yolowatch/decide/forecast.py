@@ -5,9 +5,10 @@ that matters is the slope, and a slope that is too steep promises too much. It i
 clean, from one batch's own rise over what was in use when it began, is limited by the trend over
 sizes and never below what the forward passes held; the rest of the highest peak counts as fixed.
 
-The CPU is special in one respect: its heap does not shrink between batches, so that every phase
-adds to one high-water mark. There only the first rises tell the slope and the mark of the whole
-process is what has to fit. tests/decide/test_forecast.py holds this to recorded real trainings.
+The CPU is special: its heap does not shrink between batches and goes on growing for some epochs, so
+that every phase adds to one high-water mark. There only the first rises tell the slope, the mark of
+the whole process is what has to fit, and a part of the growth so far is expected again, the less
+the more epochs it has seen. tests/decide/test_forecast.py holds this to recorded real trainings.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from yolowatch.model.plan import Law
 from yolowatch.model.run import Footprint, LastWords, RunState
 
 _SPREAD = 1.2  # ratio of the largest to the smallest size from which a trend over sizes is one
+_HEAP_GROWTH = 0.5
 _STEP_PHASES = ("forward", "loss", "backward")
 
 
@@ -115,6 +117,11 @@ def _fit_training(state: RunState, notes: list[str]) -> tuple[Law | None, bool]:
         # More than everything above the floor cannot depend on the batch.
         fixed = float(floor or 0)
         slope = max(highest - fixed, 0.0) / largest
+    elif _on_cpu(state):
+        saves = sum(each.phase == "save" for each in state.footprints)
+        grown = max(fixed - _settled_bytes(state, floor or 0), 0.0)
+        fixed += _HEAP_GROWTH * grown / (1 + saves)
+        notes.append("the heap of the CPU is expected to grow on, the less the longer it ran")
     if floor is None:
         weak = True
         notes.append("what is in use between two batches is not known")
@@ -128,8 +135,7 @@ def _largest_and_highest(state: RunState, seen: list[Footprint]) -> tuple[int, i
     """(pixels of the largest training batch, the highest peak that it has to explain)."""
     largest = max(each.pixels for each in seen)
     highest = max(each.peak_bytes for each in seen)
-    device = state.spec.device if state.spec is not None else None
-    if device is None or not device.startswith("cpu"):
+    if not _on_cpu(state):
         return largest, highest
     highest = max(each.peak_bytes for each in state.footprints)
     words = state.last_words
@@ -244,6 +250,18 @@ def _floor_bytes(state: RunState) -> int | None:
         if each.phase in ("forward", "backward") and each.base_bytes is not None
     ]
     return min(bases) if bases else None
+
+
+def _settled_bytes(state: RunState, floor: int) -> int:
+    """What would be in use between two batches if the heap gave back what is free."""
+    spec = state.spec
+    parts = (spec.optimizer_state_bytes, spec.parameter_bytes) if spec is not None else ()
+    return floor + sum(part for part in parts if part is not None)
+
+
+def _on_cpu(state: RunState) -> bool:
+    device = state.spec.device if state.spec is not None else None
+    return device is not None and device.startswith("cpu")
 
 
 def _pending_state_bytes(state: RunState) -> tuple[int, bool]:

@@ -15,6 +15,8 @@ from yolowatch.decide.forecast import Laws, Peaks, peak
 from yolowatch.model.plan import Edits, Rejected
 from yolowatch.model.quantity import bytes_text
 from yolowatch.model.run import RunSpec, RunState
+from yolowatch.trainers import ultralytics
+from yolowatch.trainers.families import family
 
 MAX_REJECTED = 8
 _ULPS = 16  # how far from the quotient an equivalent weight decay is looked for
@@ -28,6 +30,7 @@ class Recipe:
     nbs: int
     weight_decay: float
     effective_batch: int
+    trainer: str = "ultralytics"
 
     @classmethod
     def of(cls, user: RunSpec) -> Recipe | None:
@@ -37,18 +40,18 @@ class Recipe:
             return None
         if user.nbs is None or user.nbs < 1 or user.weight_decay is None:
             return None
-        return cls(user.batch, user.nbs, user.weight_decay, effective)
+        return cls(user.batch, user.nbs, user.weight_decay, effective, user.trainer)
 
     @property
     def effective_weight_decay(self) -> float:
         """What the optimizer has; scaled before a short training caps the accumulation."""
         nominal = max(round(self.nbs / self.batch), 1)
-        return scaled_weight_decay(self.weight_decay, self.batch, nominal, self.nbs)
+        return self.scaled(self.weight_decay, self.batch, nominal, self.nbs)
 
-
-def scaled_weight_decay(weight_decay: float, batch: int, accumulate: int, nbs: int) -> float:
-    """The trainers' own arithmetic, from left to right, bit for bit."""
-    return weight_decay * batch * accumulate / nbs
+    def scaled(self, weight_decay: float, batch: int, accumulate: int, nbs: int) -> float:
+        """What the trainer makes of a weight decay, bit for bit where the trainer is known."""
+        arithmetic = family(self.trainer) or ultralytics
+        return arithmetic.scaled_weight_decay(weight_decay, batch, accumulate, nbs)
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ def batch_edits(recipe: Recipe, batch: int) -> Edits:
     up = down = wanted
     for _ in range(_ULPS):
         for each in (up, down):
-            if scaled_weight_decay(each, batch, effective // batch, effective) == wanted:
+            if recipe.scaled(each, batch, effective // batch, effective) == wanted:
                 return Edits(batch, effective, each)
         up, down = math.nextafter(up, math.inf), math.nextafter(down, 0.0)
     return Edits(batch, effective, wanted)

@@ -58,7 +58,7 @@ def plan(
         return Refusal(incident, _cannot_fit(state, verdict, laws))
     limit = _limit(state, verdict, policy)
     candidates = smaller_batches(user, recipe, state, laws, failed)
-    chosen, reason = _choose(candidates, laws, limit, failed, verdict)
+    chosen, reason = _choose(candidates, laws, limit, failed, verdict, policy.margin_ratio)
     if chosen is None:
         return Refusal(incident, _nothing_fits(candidates, limit), rejected(candidates, limit))
     larger = tuple(each for each in candidates if each.batch > chosen.batch)
@@ -157,6 +157,7 @@ def _choose(
     limit: float | None,
     failed: int,
     verdict: Verdict,
+    margin_ratio: float,
 ) -> tuple[Candidate | None, str]:
     """(the largest candidate that may be taken, why it); None when none may."""
     allowed = [each for each in candidates if each.objection is None]
@@ -176,6 +177,8 @@ def _choose(
             return each, "the prediction is only a bound, so at most half is taken"
     if laws.weak and small:
         return small[-1], "no batch is predicted to fit, but the prediction is only a bound"
+    if small and fits(small[-1], limit / (1.0 - margin_ratio)):
+        return small[-1], "no batch is predicted to leave the margin, but the smallest may fit"
     return None, ""
 
 

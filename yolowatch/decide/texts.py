@@ -30,12 +30,16 @@ class Source(Enum):
 
 @dataclass(frozen=True)
 class Form:
-    """One spelling of a memory failure; `types` are the last parts of the exceptions' names."""
+    """One spelling of a memory failure; `types` are the last parts of the exceptions' names.
+
+    A `disguised` one does not say that memory was lacking: what was measured has to.
+    """
 
     name: str
     source: Source
     types: frozenset[str]
     pattern: re.Pattern[str]
+    disguised: bool = False
 
 
 _TORCH = frozenset({"OutOfMemoryError", "RuntimeError"})
@@ -100,6 +104,14 @@ FORMS = (
         re.compile(r"\$ Torch: not enough memory: you tried to allocate \d+[GM]B\."),
     ),
     Form("bad-alloc", Source.CPU, frozenset({"RuntimeError"}), re.compile(r"std::bad_alloc\s*\Z")),
+    # oneDNN, which allocates outside torch's allocator and does not say why it failed
+    Form(
+        "onednn",
+        Source.CPU,
+        frozenset({"RuntimeError"}),
+        re.compile(r"could not (?:create|execute) a (?:primitive|memory object)\b"),
+        disguised=True,
+    ),
     Form(
         "memory-error",
         Source.PYTHON,

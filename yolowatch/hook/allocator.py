@@ -21,7 +21,7 @@ class CpuAllocator:
 
     def __init__(self, proc="/proc/self"):
         self._statm = os.open(proc + "/statm", os.O_RDONLY | os.O_CLOEXEC)
-        self._status = proc + "/status"
+        self._status = os.open(proc + "/status", os.O_RDONLY | os.O_CLOEXEC)
         self._cgroup = _limited_cgroup(proc)
         self._beside = self._stale_mark = self._peak = 0
         self._choose()
@@ -45,7 +45,7 @@ class CpuAllocator:
         return int(os.pread(self._statm, 256, 0).split()[field]) * _PAGE
 
     def peak(self):
-        """The most that was ever in use, as far as the kernel knows; about 20 microseconds.
+        """The most that was ever in use, as far as the kernel knows; about 10 microseconds.
 
         The kernel keeps a high-water mark of the whole address space, not of its data pages. What
         is mapped beside them (programs, libraries, files) stays the same while batches are
@@ -54,13 +54,12 @@ class CpuAllocator:
         """
         if self._counts == "cgroup":
             return self._cgroup.peak()
-        with open(self._status, "rb") as status:
-            lines = dict(line.split(b":", 1) for line in status.read().splitlines() if b":" in line)
+        status = os.pread(self._status, 1 << 14, 0)
         if self._counts == "resident":
-            return _kilobytes(lines[b"VmHWM"])
-        mark = _kilobytes(lines[b"VmPeak"])
+            return _kilobytes(status, b"\nVmHWM:")
+        mark = _kilobytes(status, b"\nVmPeak:")
         if self._counts == "data":
-            beside = _kilobytes(lines[b"VmSize"]) - _kilobytes(lines[b"VmData"])
+            beside = _kilobytes(status, b"\nVmSize:") - _kilobytes(status, b"\nVmData:")
             if abs(beside - self._beside) > _MOVED_BYTES:
                 self._beside, self._stale_mark = beside, mark
             if mark > self._stale_mark:
@@ -103,7 +102,10 @@ class CudaAllocator:
     def _capacity(self, reserved):
         fraction = getattr(self._torch._C, "_cuda_getMemoryFraction", None)
         allowed = self._total * (fraction(self._index) if fraction is not None else 1.0)
-        free, _total = self._torch.cuda.mem_get_info(self._index)
+        try:
+            free, _total = self._torch.cuda.mem_get_info(self._index)
+        except RuntimeError:
+            return None  # after a device-side assert the driver answers nothing any more
         return int(min(allowed, reserved + free))
 
     def read(self):
@@ -187,8 +189,9 @@ def _soft_limit(which):
     return _UNLIMITED if value == resource.RLIM_INFINITY else value
 
 
-def _kilobytes(value):
-    return int(value.split()[0]) * 1024
+def _kilobytes(status, name):
+    begin = status.index(name) + len(name)
+    return int(status[begin : status.index(b" kB", begin)]) * 1024
 
 
 def _text(path):

@@ -9,15 +9,21 @@ import sys
 
 from .guard import entry, faults
 
-# Modules after whose import something of ours is installed: module -> name in `_ARRIVALS`.
+# Modules after whose import something of ours is installed.
 _WATCHED = ("torch", "ultralytics.engine.trainer")
+# YOLOv5 and what grew out of it have this one, in whatever package or in none.
+_CALLBACKS = "utils.callbacks"
+
+
+def _is_watched(name):
+    return name in _WATCHED or name == _CALLBACKS or name.endswith("." + _CALLBACKS)
 
 
 class _Finder:
     """Finds nothing itself: it lets the others find a watched module and runs our part after it."""
 
     def find_spec(self, name, path=None, target=None):
-        if name not in _WATCHED or not faults.armed:
+        if not _is_watched(name) or not faults.armed:
             return None
         for finder in sys.meta_path:
             if finder is self or not hasattr(finder, "find_spec"):
@@ -48,30 +54,34 @@ def arrived(name):
     """A watched module has been imported."""
     from . import oom  # everything is loaded from here on, in one version
     from .agent import agent
-    from .observe import ultralytics
+    from .observe import callbacks_family, ultralytics
 
     if name == "torch":
         oom.install()
         _watch_optimizers(agent)
     elif name == "ultralytics.engine.trainer":
         ultralytics.install()
+    else:
+        callbacks_family.install(name)
 
 
 def _watch_optimizers(agent):
     from torch.optim import optimizer  # imported long since by torch itself
 
+    _agents[:] = [agent]
     register = getattr(optimizer, "register_optimizer_step_post_hook", None)
     if register is not None:
         register(_stepped)
 
 
+_agents = []  # the agent, once it was imported: an import in every step would cost 20 µs
+
+
 @entry
 def _stepped(*_arguments):
     """After every optimizer step of any program: whoever trains is watched."""
-    from .agent import agent
-
-    if not agent.started:
-        agent.start()
+    if not _agents[0].started:
+        _agents[0].start()
 
 
 def _is_worker():
@@ -89,8 +99,8 @@ def arm():
         return
     os.register_at_fork(after_in_child=_disarm)
     sys.meta_path.insert(0, _Finder())
-    for name in _WATCHED:
-        if name in sys.modules:
+    for name in list(sys.modules):
+        if _is_watched(name):
             arrived(name)
 
 

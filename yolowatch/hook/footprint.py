@@ -2,14 +2,18 @@
 
 At the ends of the phases the allocator says what is in use; its own high-water mark says what the
 most ever was. When the mark rises during a batch, that batch's peak is known exactly. Only what
-teaches something is kept: a rise, a size not seen often yet, now and then a repetition.
+teaches something is kept: a rise, a size not seen often yet, now and then a repetition. Between
+those a reading is taken a few times a second only, so that the cost of a step has a bound.
 """
+
+import time
 
 from .place import place
 
 _OFTEN = 3  # batches of one size after which it is only looked at now and then
 _NOW_AND_THEN = 50
 _KEEP = 256
+_PAUSE_SECONDS = 0.1  # between two batches that are read for the window alone
 
 
 class Footprints:
@@ -27,6 +31,7 @@ class Footprints:
         self._base = None
         self._forward_end = None
         self._looking = False
+        self._read_at = 0.0
         self._mark = allocator.peak()
         self._largest = None  # the largest batch since the mark was last read
         self.window_min = self.window_max = None
@@ -38,13 +43,19 @@ class Footprints:
         pixels = batch * height * width
         seen = self._counts[phase, pixels] = self._counts.get((phase, pixels), 0) + 1
         self._looking = seen <= _OFTEN or seen % _NOW_AND_THEN == 0
-        self._base = self._used()
-        if self._largest is None or pixels >= self._largest[0]:
-            self._largest = (pixels, self._shape, self._base)
+        now = time.monotonic()
+        larger = self._largest is None or pixels > self._largest[0]
+        if self._looking or larger or now - self._read_at >= _PAUSE_SECONDS:
+            self._read_at = now
+            self._base = self._used()
+            if larger or pixels == self._largest[0]:
+                self._largest = (pixels, self._shape, self._base)
+        else:
+            self._base = None  # this one is not read
 
     def forward_end(self):
         """Activations and the loss's own tensors are all held now."""
-        if self._shape is not None and self._forward_end is None:
+        if self._base is not None and self._shape is not None and self._forward_end is None:
             self._forward_end = self._used()
             if self._looking and self._shape[0] == "backward":
                 self._keep(("forward",) + self._shape[1:], self._base, self._forward_end, False)
@@ -53,11 +64,11 @@ class Footprints:
         """The batch is done: the backward pass, or one batch of the validation."""
         if self._shape is None:
             return
-        used = self._used()
-        if self._looking:
-            seen = [each for each in (used, self._forward_end) if each is not None]
-            if not self._read_mark():
-                self._keep(self._shape, self._base, max(seen), False)
+        if self._base is not None:
+            used = self._used()
+            if self._looking and not self._read_mark():
+                seen = used if self._forward_end is None else max(used, self._forward_end)
+                self._keep(self._shape, self._base, seen, False)
         self._shape = None
 
     def phase_end(self, phase):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from yolowatch.model.plan import Edits
-from yolowatch.trainers import ultralytics
+from yolowatch.trainers import ultralytics, yolov5, yolov9
 
 
 class Family(Protocol):
@@ -18,6 +18,14 @@ class Family(Protocol):
     @property
     def NAME(self) -> str:
         """As the hook names it in `RunSpec.trainer`."""
+
+    @property
+    def CONFIGURATIONS(self) -> tuple[str, ...]:
+        """The files of the run directory that say what is trained, of which not all need exist."""
+
+    @property
+    def ADDS_TO_RESULTS(self) -> bool:
+        """Whether a run that begins afresh adds to the table that it finds, or replaces it."""
 
     def is_command(self, argv: Sequence[str]) -> bool:
         """Whether this argument vector is the family's own command line, asked to train."""
@@ -28,14 +36,19 @@ class Family(Protocol):
     def fresh_command(self, argv: Sequence[str], run_dir: str, edits: Edits) -> tuple[str, ...]:
         """The command that begins again in the run directory it already has."""
 
-    def rewrite_args(self, document: bytes, edits: Edits) -> bytes:
-        """The run's configuration file with the edits in it."""
+    def rewrite(self, name: str, document: bytes, edits: Edits) -> bytes:
+        """The configuration file of this name with the edits in it."""
 
     def trim_results(self, table: bytes, epochs_kept: int) -> bytes:
         """The table of results without the epochs that a resume will repeat."""
 
+    def scaled_weight_decay(
+        self, weight_decay: float, batch: int, accumulate: int, nbs: int
+    ) -> float:
+        """What the trainer makes of the configured weight decay, bit for bit."""
 
-FAMILIES: tuple[Family, ...] = (ultralytics,)
+
+FAMILIES: tuple[Family, ...] = (ultralytics, yolov5, yolov9)
 
 
 def family(name: str) -> Family | None:

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
-
-import yaml
 
 from yolowatch.model.plan import Edits
+from yolowatch.trainers import results, yaml_lines
 
 NAME = "ultralytics"
+CONFIGURATIONS = ("args.yaml",)
+ADDS_TO_RESULTS = False
 
 _PROGRAMS = ("yolo", "ultralytics")
 _MODULES = ("ultralytics", "ultralytics.cfg", "ultralytics.cfg.__init__")
@@ -32,9 +32,6 @@ _KEPT_BY_RESUME = (
 
 _PAIR = re.compile(r"\w+=")
 _WORD = re.compile(r"[a-z_][a-z0-9_]*\Z")
-_TOP_LEVEL = re.compile(rb"([A-Za-z_]\w*):(?=[ \t\r\n]|\Z)")
-_MAX_BYTES = 1 << 20
-_NOT_A_LINE = "args.yaml is not written with one key a line, so it is not changed."
 
 
 # ---------------------------------------------------------------- the command line
@@ -142,92 +139,31 @@ def _values(edits: Edits) -> dict[str, int | float]:
 # ---------------------------------------------------------------- args.yaml
 
 
+def rewrite(name: str, document: bytes, edits: Edits) -> bytes:
+    """The only configuration file there is."""
+    return rewrite_args(document, edits)
+
+
 def rewrite_args(document: bytes, edits: Edits) -> bytes:
     """`args.yaml` with the edits in it; every other byte stays as it was.
 
     Keys that are missing are added at the end. Raises ValueError, a sentence, for a document that
     is not one mapping with a key a line, or in which a changed key is not one plain value.
     """
-    before = _mapping(document)
-    changes = _values(edits)
-    lines = document.splitlines(keepends=True)
-    if lines and not lines[-1].endswith((b"\n", b"\r")):
-        lines[-1] += b"\n"
-    for name, value in changes.items():
-        at = [i for i, line in enumerate(lines) if _top_level(line) == name.encode()]
-        new = f"{name}: {_scalar(value)}".encode()
-        if not at and name not in before:
-            lines.append(new + b"\n")
-        elif not at:
-            raise ValueError(_NOT_A_LINE)
-        elif len(at) > 1:
-            raise ValueError(f"args.yaml names {name} twice, so it is not changed.")
-        else:
-            line = lines[at[0]]
-            comment = re.search(rb"[ \t]+#[^\r\n]*", line)
-            ending = line[len(line.rstrip(b"\r\n")) :]
-            lines[at[0]] = new + (comment.group() if comment else b"") + ending
-    changed = b"".join(lines)
-    try:
-        understood = _mapping(changed) == before | changes
-    except ValueError:
-        understood = False  # a value went on over the next lines
-    if not understood:
-        raise ValueError(_NOT_A_LINE)
-    return changed
-
-
-def _mapping(document: bytes) -> dict[Any, Any]:
-    if len(document) > _MAX_BYTES:
-        raise ValueError("args.yaml is larger than 1 MiB, so it is not read.")
-    try:
-        parsed = yaml.safe_load(document.decode("utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ValueError(f"args.yaml is no YAML document ({type(error).__name__}).") from None
-    if not isinstance(parsed, dict):
-        raise ValueError("args.yaml holds no mapping, so it is not changed.")
-    return parsed
-
-
-def _top_level(line: bytes) -> bytes | None:
-    match = _TOP_LEVEL.match(line)
-    return match.group(1) if match else None
-
-
-def _scalar(value: int | float) -> str:
-    # YAML 1.1 reads 5e-05 as text: its floats have a point.
-    text = repr(value)
-    return text.replace("e", ".0e", 1) if "e" in text and "." not in text else text
+    changes: dict[yaml_lines.Path, int | float] = {
+        (name,): value for name, value in _values(edits).items()
+    }
+    return yaml_lines.rewrite("args.yaml", document, changes)
 
 
 # ---------------------------------------------------------------- results.csv
 
 
 def trim_results(table: bytes, epochs_kept: int) -> bytes:
-    """`results.csv` without the epochs after the first `epochs_kept`; it counts epochs from 1.
-
-    A row that was cut off while it was written is dropped as well. Raises ValueError, a sentence,
-    for a table whose first column is not the epoch.
-    """
-    lines = table.splitlines(keepends=True)
-    if not lines:
-        return table
-    columns = lines[0].split(b",")
-    if columns[0].strip() != b"epoch":
-        raise ValueError(
-            "results.csv does not begin with a column of epochs, so it is not changed."
-        )
-    kept = [lines[0]]
-    for line in lines[1:]:
-        cells = line.split(b",")
-        epoch = _whole_number(cells[0])
-        if len(cells) == len(columns) and epoch is not None and epoch <= epochs_kept:
-            kept.append(line)
-    return b"".join(kept)
+    """`results.csv` without the epochs after the first `epochs_kept`; it counts epochs from 1."""
+    return results.trim(table, epochs_kept)
 
 
-def _whole_number(cell: bytes) -> int | None:
-    try:
-        return int(float(cell))
-    except (ValueError, OverflowError):
-        return None
+def scaled_weight_decay(weight_decay: float, batch: int, accumulate: int, nbs: int) -> float:
+    """The trainer's own arithmetic, from left to right, bit for bit."""
+    return weight_decay * batch * accumulate / nbs

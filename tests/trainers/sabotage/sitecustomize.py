@@ -1,12 +1,13 @@
-"""Makes the ways from the training into the hook raise, and counts at exit how many were entered.
+"""Makes the ways from the training into the hook raise, and tells at exit which were entered.
 
 Runs after the hook's own sitecustomize armed it. A guarded function keeps what it calls in a
 closure cell: that is replaced, so that the guard itself stays the product's. SABOTAGE names which:
 "imports" for the import hook, "installs" for what it calls, without which the others are not
-reached, "rest" for those.
+reached, "rest" for those; or it is the name of one.
 """
 
 import atexit
+import json
 import os
 
 from yolowatch_hook import guard
@@ -28,8 +29,8 @@ class Entries(dict):
 
     def __setitem__(self, name, guarded):
         super().__setitem__(name, guarded)
-        installs = name.endswith(".install")
-        if which == "imports" or (which == "installs") == installs:
+        group = "installs" if name.endswith(".install") else "rest"
+        if which in ("imports", group, name):
             sabotage(name, guarded)
         else:
             del self[name]
@@ -45,8 +46,8 @@ guard.MAX_FAULTS = 10**9  # otherwise the hook would switch itself off, which is
 
 
 def report():
-    counts = f"SABOTAGED {len(entries)} ENTERED {len(entered)} FAULTS {guard.faults.count}"
-    print("\n" + counts, sorted(set(entries) - entered), flush=True)
+    told = {"entered": sorted(entered), "left": sorted(set(entries) - entered)}
+    print("\nSABOTAGED", json.dumps({**told, "faults": guard.faults.count}), flush=True)
 
 
 atexit.register(report)

@@ -5,6 +5,7 @@ ours is on an instance that is pickled, deep-copied or saved. Reads attributes, 
 an order changes stands in `levers`.
 """
 
+import functools
 import os
 import sys
 
@@ -21,7 +22,7 @@ class _Seen:
 
     batch = None
     told = None
-    forward_depth = 0
+    in_forward = False
 
 
 @entry
@@ -35,11 +36,11 @@ def install():
     around(base, "__init__", before=_creating, after=_created)
     around(base, "train", failed=oom.left_trainer)
     around(base, "run_callbacks", before=_event)
-    around(base, "optimizer_step", before=_optimizer_begins, after=_optimizer_ends)
+    around(base, "optimizer_step", before=_optimizer_begins)
     around(base, "validate", before=_validation_begins, after=_validation_ends)
     around(base, "save_model", before=_save_begins, after=_save_ends)
     around(validator.BaseValidator, "run_callbacks", before=_validator_event)
-    around(tasks.BaseModel, "forward", before=_forward_begins, after=_forward_ends)
+    _wrap_forward(tasks.BaseModel)
 
 
 @entry
@@ -82,11 +83,13 @@ def _epoch_start(trainer):
 
 def _batch_start(trainer):
     place.phase = "forward"
-    _Seen.forward_depth = 0  # a forward pass that failed did not count itself down
+    _Seen.in_forward = False  # one that failed did not say that it ended
     place.accumulate = trainer.accumulate
 
 
 def _batch_end(trainer):
+    if place.phase == "optimizer":
+        agent.footprints.phase_end("optimizer")
     agent.footprints.end()
     place.step += 1
     place.phase = "data"
@@ -127,14 +130,36 @@ _EVENTS = {
 }
 
 
+def _wrap_forward(base):
+    """Report the outer of two calls: `model(batch)` computes the loss and calls itself for the
+    network, whose end is the beginning of the loss.
+    """
+    original = base.forward
+
+    @functools.wraps(original)
+    def forward(model, x, *args, **kwargs):
+        if _Seen.in_forward:
+            result = original(model, x, *args, **kwargs)
+            if place.phase == "forward":
+                place.phase = "loss"
+            return result
+        _forward_begins(x)
+        result = original(model, x, *args, **kwargs)
+        _forward_ends()
+        return result
+
+    base.forward = forward
+
+
 @entry
-def _forward_begins(_model, x, *_args, **_kwargs):
-    _Seen.forward_depth += 1
-    if place.phase == "forward" and _Seen.forward_depth == 1:
+def _forward_begins(x):
+    if place.phase == "forward":
+        _Seen.in_forward = True
         images = x["img"] if isinstance(x, dict) else x
         classes = x.get("cls") if isinstance(x, dict) else None
         _batch_begins("backward", images.shape, None if classes is None else classes.shape[0])
-    elif place.phase == "validation" and _Seen.forward_depth == 1:
+    elif place.phase == "validation":
+        _Seen.in_forward = True
         _batch_begins("validation", x.shape, None)
 
 
@@ -144,27 +169,18 @@ def _batch_begins(phase, shape, boxes):
 
 
 @entry
-def _forward_ends(_result, _model, _x, *_args, **_kwargs):
-    _Seen.forward_depth -= 1
-    if place.phase in ("forward", "loss"):
-        if _Seen.forward_depth > 0:  # the network inside model(batch): its loss comes next
-            place.phase = "loss"
-        else:
-            agent.footprints.forward_end()
-            place.phase = "backward"
-    elif place.phase == "validation" and _Seen.forward_depth == 0:
+def _forward_ends():
+    if _Seen.in_forward:
+        _Seen.in_forward = False
         agent.footprints.forward_end()
+        if place.phase != "validation":
+            place.phase = "backward"
 
 
 @entry
 def _optimizer_begins(*_args, **_kwargs):
     agent.footprints.end()
     place.phase = "optimizer"
-
-
-@entry
-def _optimizer_ends(*_args, **_kwargs):
-    agent.footprints.phase_end("optimizer")
 
 
 @entry
@@ -180,7 +196,7 @@ def _validation_ends(*_args, **_kwargs):
 @entry
 def _validator_event(_validator, event, *_args):
     if event == "on_val_start":
-        _Seen.forward_depth = 0
+        _Seen.in_forward = False
         place.phase = "validation"
     elif event == "on_val_batch_end":
         agent.footprints.end()

@@ -1,0 +1,169 @@
+"""How attempts are started: command, environment, and the wait for the device's memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.daemon.parts import COMMAND, EDITS, Bench, FakeClock, FakeHands, FakeNvml
+from tests.daemon.scenes import process
+from yolowatch.daemon.actions import Launch
+from yolowatch.edges.nvml import NoNvml
+from yolowatch.errors import LaunchError
+from yolowatch.model.plan import Edits, Policy, Start
+from yolowatch.model.receipt import ResumePoint
+
+LAST = "/runs/train/weights/last.pt"
+RESUME = ResumePoint(Start.RESUME, "whole", LAST, 3, "ab")
+AFRESH = ResumePoint(Start.AFRESH, "nothing was saved")
+
+
+def launch(bench: Bench, request: Launch) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The command and the environment that the hands got."""
+    assert isinstance(bench.hands, FakeHands)
+    user = bench.user if request.attempt else None
+    assert bench.launcher.launch(request, user) == process(70 + len(bench.hands.launches))
+    command, environment, cwd = bench.hands.launches[-1]
+    assert cwd == Path.cwd()
+    return command, environment
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(None, "{stage}"), ("", "{stage}"), ("/mine:/too", "{stage}:/mine:/too")],
+)
+def test_the_users_own_attempt_is_their_command_with_the_hook_in_front(
+    tmp_path: Path, given: str | None, expected: str
+) -> None:
+    own = {"PATH": "/bin", "SECRET": "s3cret", "LD_PRELOAD": "", "ÄÖ": "\udcff"}
+    if given is not None:
+        own["PYTHONPATH"] = given
+    bench = Bench(tmp_path, environment=own)
+    command, environment = launch(bench, Launch(0))
+    assert command == COMMAND
+    assert environment == own | {
+        "PYTHONPATH": expected.format(stage=bench.hooking.stage),
+        "YOLOWATCH_SOCKET": str(bench.hooking.socket),
+        "YOLOWATCH_ATTEMPT": "0",
+    }
+
+
+def test_the_supervisors_own_environment_stays_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONLY_HERE", "1")
+    assert "ONLY_HERE" not in launch(Bench(tmp_path), Launch(0))[1]
+
+
+def test_edits_of_an_outer_run_are_not_this_ones(tmp_path: Path) -> None:
+    bench = Bench(
+        tmp_path, environment={"YOLOWATCH_EDITS": '{"batch": 1}', "YOLOWATCH_SOCKET": "x"}
+    )
+    _, environment = launch(bench, Launch(0))
+    assert "YOLOWATCH_EDITS" not in environment
+    assert environment["YOLOWATCH_SOCKET"] == str(bench.hooking.socket)
+
+
+def test_a_later_attempt_gets_its_edits_and_nothing_of_an_earlier_one(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, environment={"PATH": "/bin", "MINE": "1"}, run_dir="/runs/train")
+    _, environment = launch(bench, Launch(2, EDITS, RESUME))
+    assert (environment["YOLOWATCH_ATTEMPT"], environment["MINE"]) == ("2", "1")
+    assert json.loads(environment["YOLOWATCH_EDITS"]) == {
+        "start": "resume",
+        "checkpoint": LAST,
+        "run_dir": "/runs/train",
+        "batch": 8,
+        "nbs": 64,
+        "weight_decay": 0.0005,
+        "iterations_batch": 64,
+    }
+    _, environment = launch(bench, Launch(3, Edits(batch=4), AFRESH))
+    edits = json.loads(environment["YOLOWATCH_EDITS"])
+    assert (edits["start"], edits["checkpoint"], edits["batch"]) == ("afresh", None, 4)
+    assert (edits["nbs"], edits["weight_decay"]) == (None, None), "None is untouched"
+    _, environment = launch(bench, Launch(0))
+    assert "YOLOWATCH_EDITS" not in environment
+    assert environment["PYTHONPATH"] == str(bench.hooking.stage), "in front once"
+
+
+def test_the_iterations_that_choose_an_optimizer_are_counted_as_in_the_users_run(
+    tmp_path: Path,
+) -> None:
+    for (batch, nbs), counted in {(16, 64): 64, (128, 64): 128, (None, None): None}.items():
+        folder = tmp_path / str(batch)
+        folder.mkdir()
+        bench = Bench(folder, batch=batch, nbs=nbs)
+        _, environment = launch(bench, Launch(1, EDITS, RESUME))
+        assert json.loads(environment["YOLOWATCH_EDITS"])["iterations_batch"] == counted
+
+
+def test_the_trainers_own_command_is_resumed_or_started_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, run_dir="/runs/train")
+    command, _ = launch(bench, Launch(1, EDITS, RESUME))
+    assert command == ("yolo", "detect", "train", f"model={LAST}", "resume=True", "batch=8")
+    command, _ = launch(bench, Launch(1, EDITS, AFRESH))
+    assert command[:3] == ("yolo", "detect", "train")
+    assert {"data=d.yaml", "model=m.pt", "batch=8", "nbs=64"} <= set(command)
+    assert "save_dir=/runs/train" in command
+    assert "batch=16" not in command
+
+
+@pytest.mark.parametrize("point", [RESUME, AFRESH])
+@pytest.mark.parametrize(
+    "user", [{"entry": "script"}, {"entry": None}, {"entry": "command", "trainer": "unheard of"}]
+)
+def test_a_users_program_is_started_as_it_was(
+    tmp_path: Path, point: ResumePoint, user: dict[str, str | None]
+) -> None:
+    bench = Bench(tmp_path, command=("python", "my.py", "--batch", "16"), **user)
+    command, environment = launch(bench, Launch(1, EDITS, point))
+    assert command == ("python", "my.py", "--batch", "16")
+    assert "YOLOWATCH_EDITS" in environment
+
+
+def test_what_cannot_be_started_is_a_sentence(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, hands=FakeHands("The command yolo does not exist: check it."))
+    with pytest.raises(LaunchError, match="does not exist"):
+        bench.launcher.launch(Launch(0), None)
+
+
+# ---------------------------------------------------------------- the wait for memory
+
+
+def wait(folder: Path, nvml: FakeNvml | NoNvml, device: str | None = "cuda:0") -> tuple[str, float]:
+    """What was waited for, and how many seconds."""
+    clock = FakeClock()
+    bench = Bench(folder, nvml=nvml, clock=clock, policy=Policy(memory_wait_seconds=30.0))
+    began = clock.now
+    detail = bench.launcher.wait_for_memory(device, [process(10), process(11)])
+    return detail, clock.now - began
+
+
+def test_it_waits_until_no_process_of_the_attempt_is_on_the_device(tmp_path: Path) -> None:
+    nvml = FakeNvml([{10, 11, 99}, {11, 99}, None, {99}])
+    detail, seconds = wait(tmp_path, nvml)
+    assert detail == "the device's memory is back"
+    assert nvml.asked == 4, "an unreadable device is not a free one"
+    assert 0 < seconds < 1
+
+
+@pytest.mark.parametrize("reading", [{10}, None])
+def test_the_wait_is_bounded(tmp_path: Path, reading: set[int] | None) -> None:
+    detail, seconds = wait(tmp_path, FakeNvml([reading]))
+    assert "was not seen to be back in time" in detail
+    assert 30 <= seconds < 31
+
+
+@pytest.mark.parametrize("device", ["cpu", None])
+def test_a_cpu_has_nothing_to_wait_for(tmp_path: Path, device: str | None) -> None:
+    nvml = FakeNvml([{10}])
+    assert "nothing to wait for" in wait(tmp_path, nvml, device)[0]
+    assert nvml.asked == 0
+
+
+def test_without_a_driver_the_end_of_the_processes_is_enough(tmp_path: Path) -> None:
+    detail, seconds = wait(tmp_path, NoNvml("no driver"))
+    assert detail == "not waited, the processes are gone: no driver"
+    assert seconds == 0

@@ -1,0 +1,46 @@
+"""The documents are true: generated ones current, tables equal to the code, links alive."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from yolowatch import errors
+from yolowatch.commands.main import COMMANDS
+from yolowatch.metrics.reference import reference_markdown
+from yolowatch.model.plan import Policy
+
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/metrics.md")
+
+
+def test_the_metric_reference_is_current(repo_root: Path) -> None:
+    """`yolowatch metrics > docs/metrics.md` makes it anew."""
+    assert (repo_root / "docs" / "metrics.md").read_text() == reference_markdown()
+
+
+def test_the_table_of_exit_codes_is_the_codes(repo_root: Path) -> None:
+    rows = re.findall(r"^\| (12\d) \| (.+) \|$", (repo_root / "README.md").read_text(), re.M)
+    assert rows == [(str(each.exit_code), each.meaning) for each in errors.ALL]
+
+
+def test_the_graces_are_the_policys(repo_root: Path) -> None:
+    policy, text = Policy(), " ".join((repo_root / "README.md").read_text().split())
+    assert f"SIGTERM after {policy.exit_grace_seconds:g} s" in text
+    assert f"SIGKILL {policy.kill_grace_seconds:g} s later" in text
+    assert f"waited for up to {policy.memory_wait_seconds:g} s" in text
+
+
+def test_every_command_is_in_the_readme(repo_root: Path) -> None:
+    text = (repo_root / "README.md").read_text()
+    missing = [c.name for c in COMMANDS if f"yolowatch {c.name}" not in text]
+    assert set(missing) <= {"demo", "metrics", "version"}  # `make demo`; --help says the rest
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_somewhere(repo_root: Path, name: str) -> None:
+    document = repo_root / name
+    links = re.findall(r"\]\(([^)#]+)\)", document.read_text())
+    local = [link for link in links if "://" not in link]
+    assert [link for link in local if not (document.parent / link).exists()] == []

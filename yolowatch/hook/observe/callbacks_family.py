@@ -1,0 +1,286 @@
+"""Observes YOLOv5, YOLOv9 and what grew out of them: their loop is one function, `train()`.
+
+It tells where it stands through `utils.callbacks.Callbacks.run`, whose caller is the loop itself:
+what the callbacks leave unsaid is read from its local variables. Beside `Callbacks`, the network,
+the loss and the gradient scaler are wrapped at class level, and `train` in its module; nothing of
+ours is on an instance that is pickled, deep-copied or saved. What an order changes stands in
+`levers`.
+
+A program is recognised by what it has, `Callbacks` and a `train(hyp, opt, device, callbacks)` with
+a local `nbs`, not by its name.
+"""
+
+import functools
+import inspect
+import os
+import sys
+
+from .. import oom
+from ..agent import agent
+from ..guard import around, entry
+from ..levers import callbacks_family as levers
+from ..place import place
+from .callbacks_family_run import NEEDED, describe, describe_options
+from .frames import values_of
+
+_ARGUMENTS = ("hyp", "opt", "device", "callbacks")
+
+
+class _Seen:
+    """What is remembered between two events of the current training."""
+
+    training = False
+    in_forward = False
+    validated = False
+    told = False
+    configured_decay = None
+    boxes = None
+
+
+_wrapped = set()  # what is wrapped already: a package's loop may be loaded under two names
+
+
+@entry
+def install(name):
+    """Called right after a module `utils.callbacks` of whatever package was imported."""
+    base = getattr(sys.modules[name], "Callbacks", None)
+    if inspect.isclass(base) and hasattr(base, "register_action") and hasattr(base, "run"):
+        _wrap_callbacks(base)
+
+
+def _wrap_callbacks(base):
+    created, run = base.__init__, base.run
+
+    @functools.wraps(created)
+    def __init__(callbacks, *args, **kwargs):
+        created(callbacks, *args, **kwargs)
+        _created(sys._getframe(1))
+
+    @functools.wraps(run)
+    def wrapped_run(callbacks, hook, *args, **kwargs):
+        _event(hook, sys._getframe(1), args, kwargs)
+        return run(callbacks, hook, *args, **kwargs)
+
+    base.__init__, base.run = __init__, wrapped_run
+
+
+@entry
+def _created(frame):
+    """`Callbacks()` is a default in the signature of `main`, which stands below `train`: the
+    earliest moment at which the program can be seen, and before anything of it runs.
+    """
+    while frame is not None and frame.f_code.co_name != "<module>":
+        frame = frame.f_back  # of another who watches the same class
+    program = frame.f_globals if frame is not None else {}
+    train = program.get("train")
+    if not inspect.isfunction(train) or not _is_loop(train.__code__):
+        return
+    levers.install(train)
+    module = sys.modules[program["__name__"]]
+    around(module, "parse_opt", after=levers.options_parsed)
+    _wrap_train(module, train)
+    _wrap_forward(program.get("Model"))
+    _wrap_once(program.get("ComputeLoss"), "__call__", after=_loss_ends)
+    scaler = getattr(sys.modules["torch"].cuda.amp, "GradScaler", None)
+    for name in ("unscale_", "step"):
+        owner = next((each for each in getattr(scaler, "__mro__", ()) if name in vars(each)), None)
+        _wrap_once(owner, name, before=_optimizer_begins)
+
+
+def _is_loop(code):
+    return code.co_varnames[: len(_ARGUMENTS)] == _ARGUMENTS and "nbs" in code.co_varnames
+
+
+def _loop_of(frame):
+    """The frame of the loop: the caller, unless another watches the callbacks as well."""
+    while not _is_loop(frame.f_code):
+        frame = frame.f_back
+    return frame
+
+
+def _wrap_once(owner, name, **callbacks):
+    if owner is not None and (owner, name) not in _wrapped:
+        _wrapped.add((owner, name))
+        around(owner, name, **callbacks)
+
+
+def _wrap_train(module, original):
+    @functools.wraps(original)
+    def train(hyp, opt, device, callbacks, *args, **kwargs):
+        _training_begins(hyp, opt, device, module.__dict__)
+        hyp = levers.before_training(opt) or hyp
+        return original(hyp, opt, device, callbacks, *args, **kwargs)
+
+    module.train = train
+    around(module, "train", failed=oom.left_trainer)
+
+
+@entry
+def _training_begins(hyp, opt, device, program):
+    place.phase = "setup"
+    place.train_calls += 1
+    place.step = 0
+    # A resume scales its settings in place: what was configured is only there to be read now.
+    _Seen.configured_decay = hyp.get("weight_decay") if isinstance(hyp, dict) else None
+    _Seen.training, _Seen.told = True, False
+    agent.start(str(device))
+    agent.tell_run(**describe_options(opt, device, program))
+
+
+@entry
+def _event(hook, frame, args, kwargs):
+    handler = _EVENTS.get(hook)
+    if handler is not None and _Seen.training:
+        handler(frame, args, kwargs)
+
+
+def _tell_run(frame):
+    frame = _loop_of(frame)
+    values = dict(zip(NEEDED, values_of(frame, *NEEDED)))
+    if _Seen.configured_decay is None:
+        _Seen.configured_decay = values["opt"].hyp["weight_decay"]
+    agent.tell_run(**describe(values, _Seen.configured_decay, frame.f_globals))
+
+
+def _train_start(frame, _args, _kwargs):
+    device = values_of(_loop_of(frame), "device")[0]
+    if device.type == "cuda":
+        oom.observe_cuda(sys.modules["torch"])
+        agent.start("cuda:%d" % (device.index or 0))
+    _tell_run(frame)
+
+
+def _epoch_start(frame, _args, _kwargs):
+    place.epoch = values_of(_loop_of(frame), "epoch")[0]
+    place.phase = "data"
+    _Seen.validated = False
+
+
+def _batch_start(frame, _args, _kwargs):
+    targets, accumulate = values_of(_loop_of(frame), "targets", "accumulate")
+    _Seen.boxes = targets.shape[0] if targets is not None else None
+    _Seen.in_forward = False  # one that failed did not say that it ended
+    place.phase = "forward"
+    place.accumulate = int(accumulate)
+
+
+def _batch_end(frame, _args, _kwargs):
+    if place.phase == "optimizer":
+        agent.footprints.phase_end("optimizer")
+    agent.footprints.end()
+    place.step += 1
+    place.phase = "data"
+    if not _Seen.told:  # once the optimizer's state exists, the floor is known
+        optimizer = values_of(_loop_of(frame), "optimizer")[0]
+        if len(optimizer.state) > 0:
+            _Seen.told = True
+            _tell_run(frame)
+
+
+def _epoch_trained(_frame, _args, _kwargs):
+    place.phase = "validation"
+
+
+def _validation_starts(_frame, _args, _kwargs):
+    _Seen.in_forward = False
+    place.phase = "validation"
+
+
+def _validation_batch_end(_frame, _args, _kwargs):
+    agent.footprints.end()
+
+
+def _validation_end(_frame, _args, _kwargs):
+    _Seen.validated = True
+
+
+def _epoch_end(_frame, args, _kwargs):
+    if len(args) > 1 and args[1] == place.epoch and place.phase == "validation":
+        agent.tell("epoch_end", epoch=place.epoch, validated=_Seen.validated)
+    place.phase = "save"
+
+
+def _model_saved(_frame, args, _kwargs):
+    agent.footprints.phase_end("save")
+    place.phase = "data"
+    path = os.path.abspath(str(args[0]))
+    agent.tell_at_any_cost("checkpoint", path=path, epoch=args[1], step=place.step)
+
+
+def _train_end(_frame, args, _kwargs):
+    _Seen.training = False
+    agent.tell_at_any_cost("bye", finished=True, epoch=args[2])
+
+
+_EVENTS = {
+    "on_train_start": _train_start,
+    "on_train_epoch_start": _epoch_start,
+    "on_train_batch_start": _batch_start,
+    "on_train_batch_end": _batch_end,
+    "on_train_epoch_end": _epoch_trained,
+    "on_val_start": _validation_starts,
+    "on_val_batch_end": _validation_batch_end,
+    "on_val_end": _validation_end,
+    "on_fit_epoch_end": _epoch_end,
+    "on_model_save": _model_saved,
+    "on_train_end": _train_end,
+}
+
+
+def _wrap_forward(model):
+    """Report the outermost call of the network: augmentation and submodels call it again."""
+    if model is None or (model, "forward") in _wrapped:
+        return
+    _wrapped.add((model, "forward"))
+    original = model.forward
+
+    @functools.wraps(original)
+    def forward(network, x, *args, **kwargs):
+        if _Seen.in_forward or place.phase not in ("forward", "validation"):
+            return original(network, x, *args, **kwargs)
+        _forward_begins(x)
+        result = original(network, x, *args, **kwargs)
+        _forward_ends()
+        return result
+
+    model.forward = forward
+
+
+@entry
+def _forward_begins(x):
+    if not _Seen.training:
+        return
+    _Seen.in_forward = True
+    if place.phase == "forward":
+        _batch_begins("backward", x.shape, _Seen.boxes)
+    else:
+        _batch_begins("validation", x.shape, None)
+
+
+def _batch_begins(phase, shape, boxes):
+    place.batch, place.height, place.width, place.boxes = shape[0], shape[-2], shape[-1], boxes
+    agent.footprints.begin(phase, shape[0], shape[-2], shape[-1], boxes or 0)
+
+
+@entry
+def _forward_ends():
+    if _Seen.in_forward:
+        _Seen.in_forward = False
+        if place.phase == "forward":
+            place.phase = "loss"
+        else:
+            agent.footprints.forward_end()
+
+
+@entry
+def _loss_ends(*_args, **_kwargs):
+    if place.phase == "loss":
+        agent.footprints.forward_end()
+        place.phase = "backward"
+
+
+@entry
+def _optimizer_begins(*_args, **_kwargs):
+    if place.phase == "backward":
+        agent.footprints.end()
+        place.phase = "optimizer"

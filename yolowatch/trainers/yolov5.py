@@ -1,0 +1,26 @@
+"""YOLOv5: `train.py` in the repository, `python -m yolov5.train` and `yolov5 train` too."""
+
+from yolowatch.trainers.opt_yaml import (
+    ADDS_TO_RESULTS,
+    CONFIGURATIONS,
+    fresh_command,
+    is_command,
+    resume_command,
+    rewrite,
+    scaled_weight_decay,
+    trim_results,
+)
+
+NAME = "yolov5"
+
+__all__ = [
+    "ADDS_TO_RESULTS",
+    "CONFIGURATIONS",
+    "NAME",
+    "fresh_command",
+    "is_command",
+    "resume_command",
+    "rewrite",
+    "scaled_weight_decay",
+    "trim_results",
+]
