@@ -8,46 +8,34 @@ them trains at a time, a block of steps each; whole processes in turn would diff
 is to be measured. Bare against bare again is what this machine can resolve at that moment.
 
 Even equal processes differ by a percent or more for as long as they live, by where their memory
-happens to lie. So the same is measured in one process as well, out of which the hook is taken and
-into which it is put again between blocks. Start, end and memory come from fresh processes in turn.
+happens to lie. So there are several generations of them, and the same is measured in one process as
+well, out of which the hook is taken and into which it is put again between blocks. Start, end and
+memory come from fresh processes in turn.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.support import machine, paired  # noqa: E402
-from tests import environments  # noqa: E402
-from yolowatch.edges.clock import SystemClock  # noqa: E402
-from yolowatch.edges.listener import Listener  # noqa: E402
-from yolowatch.edges.stage import stage  # noqa: E402
-from yolowatch.model.events import Event, HookMessage  # noqa: E402
+from bench.support import machine, paired
+from bench.support.trainings import Bench, Runner, prepared
+from yolowatch.model.events import HookMessage
 
-PROGRAMS = Path(__file__).with_name("programs")
 BARE, AGAIN, HOOKED = VARIANTS = ("bare", "bare again", "hooked")
 FIGURES = ("mean", "median", "processor")  # of a block: see `page` for what each says
-# Where memory lies and how names are hashed makes equal processes differ by percents.
-ALIKE = ("setarch", "-R") if shutil.which("setarch") else ()
 EPOCHS = 1_000_000  # never reached: the training ends when the baton is taken away
 WARM = 2  # batches before a block, as in programs/steps.py
-START_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -67,105 +55,48 @@ SETTINGS = (
 )
 
 
-@dataclass
-class Bench:
-    """Where everything lies, and what the hook said."""
-
-    python: Path
-    folder: Path
-    stage: Path
-    socket: Path
-    cpu: int | None
-    environment: dict[str, str]
-    events: list[Event] = field(default_factory=list)
-
-    def start(
-        self, variant: str, changes: Mapping[str, Any], **pipes: Any
-    ) -> subprocess.Popen[str]:
-        """Start the training program of a variant."""
-        environment = dict(self.environment)
-        if variant == HOOKED:
-            inherited = environment.get("PYTHONPATH")
-            stage_path = str(self.stage)
-            environment["PYTHONPATH"] = (
-                stage_path if not inherited else stage_path + os.pathsep + inherited
-            )
-            environment["YOLOWATCH_SOCKET"] = str(self.socket)
-        settings = {
-            "project": str(self.folder / "runs"),
-            "name": variant.replace(" ", "-"),
-            "model": str(PROGRAMS / "tiny.yaml"),
-            "cpu": self.cpu,
-            "baton": None,
-            **changes,
-        }
-        return subprocess.Popen(
-            [*ALIKE, self.python, str(PROGRAMS / "steps.py"), json.dumps(settings)],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            **pipes,
-        )
-
-    def data(self, images: int, size: int) -> Path:
-        """A data set of so many training images; the same ones every time."""
-        folder = self.folder / f"images-{images}-{size}"
-        subprocess.run(
-            [sys.executable, ROOT / "yolowatch/demo/images.py", folder, str(images), str(size)],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-        return folder / "data.yaml"
-
-
-class Runner:
-    """One training that waits for the baton."""
-
-    def __init__(self, bench: Bench, variant: str, changes: Mapping[str, Any]) -> None:
-        self.variant = variant
-        theirs_in, self._out = os.pipe()
-        ours_in, theirs_out = os.pipe()
-        self._log = bench.folder / f"{variant.replace(' ', '-')}.log"
-        with self._log.open("w") as log:
-            self._process = bench.start(
-                variant,
-                {**changes, "baton": [theirs_in, theirs_out]},
-                stdout=log,
-                stderr=log,
-                pass_fds=(theirs_in, theirs_out),
-            )
-        os.close(theirs_in)
-        os.close(theirs_out)
-        self._lines = os.fdopen(ours_in)
-        self.pid = self._process.pid
-        self._report()  # its first epoch: imports, caches, the optimizer's state
-
-    def turn(self, word: bytes = b"+") -> dict[str, Any]:
-        """One block; what it took."""
-        os.write(self._out, word)
-        return self._report()
-
-    def end(self) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            os.write(self._out, b".")
-        self._process.wait()
-        os.close(self._out)
-        self._lines.close()
-
-    def _report(self) -> dict[str, Any]:
-        line = self._lines.readline()
-        if not line:
-            sys.exit(f"{self.variant} ended early:\n{self._log.read_text()[-3000:]}")
-        report: dict[str, Any] = json.loads(line)
-        return report
-
-
 Turns = Mapping[str, Callable[[], dict[str, Any]]]
 """For each variant what makes it train a block."""
+Blocks = dict[str, list[list[dict[str, list[float]]]]]
+"""For each figure and generation the rounds."""
 
 
-def measure_steps(bench: Bench, setting: Setting, rounds: int) -> dict[str, Any]:
-    """Blocks of all variants, in three processes and in one; microseconds a step."""
+class Measured:
+    """The blocks of all variants, a generation of processes after the other; microseconds."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self.blocks: Blocks = {figure: [] for figure in FIGURES}
+        self.losses: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
+
+    def add(self, turns: Turns, rounds: int) -> None:
+        """A generation: every variant has two blocks a round, mirrored so that a drift cancels."""
+        for figure in FIGURES:
+            self.blocks[figure].append([{v: [] for v in VARIANTS} for _ in range(rounds)])
+        for number in range(rounds):
+            first = number % len(VARIANTS)
+            order = VARIANTS[first:] + VARIANTS[:first]
+            for variant in order + order[::-1]:
+                report = turns[variant]()
+                for figure in FIGURES:
+                    here = self.blocks[figure][-1][number]
+                    here[variant].append(round(report[figure + "_ns"] / 1000, 1))
+                self.losses[variant].append(report["loss"])
+        done = len(self.blocks["mean"])
+        machine.say(f"{self._title}: generation {done}, {rounds} rounds")
+
+    def to_json(self) -> dict[str, Any]:
+        """Medians, differences and everything they come from."""
+        rounds = [here for generation in self.blocks["mean"] for here in generation]
+        return {
+            "step_us": {v: round(median(b for r in rounds for b in r[v]), 1) for v in VARIANTS},
+            **{figure: _compare(self.blocks[figure]) for figure in FIGURES},
+            "blocks_us": self.blocks,
+        }
+
+
+def measure_steps(bench: Bench, setting: Setting, rounds: int, generations: int) -> dict[str, Any]:
+    """One size of step: three processes beside each other, then one with the hook in and out."""
     per_epoch = setting.steps + WARM
     changes = {
         "data": str(bench.data(per_epoch * setting.batch, setting.imgsz)),
@@ -176,78 +107,58 @@ def measure_steps(bench: Bench, setting: Setting, rounds: int) -> dict[str, Any]
         "epochs": EPOCHS,
     }
     bench.events.clear()
-    runners = [Runner(bench, variant, changes) for variant in VARIANTS]
-    turns: Turns = {runner.variant: runner.turn for runner in runners}
-    three = _measure(turns, rounds, f"{setting.name} step, three processes")
-    messages = [event for event in list(bench.events) if isinstance(event, HookMessage)]
-    proof = _proof(messages, runners[-1].pid)
-    one_turn = runners[-1].turn
-    turns = {
-        BARE: lambda: one_turn(b"o"),
-        AGAIN: lambda: one_turn(b"o"),
-        HOOKED: lambda: one_turn(b"i"),
-    }
-    one = _measure(turns, rounds, f"{setting.name} step, one process")
-    for runner in runners:
-        runner.end()
-    losses = three.pop("losses")
-    del one["losses"]
+    three = Measured(f"{setting.name} step, three processes")
+    one = Measured(f"{setting.name} step, one process")
+    hooked = set()
+    for number in range(generations):
+        share = rounds // generations + (number < rounds % generations)
+        runners = [Runner(bench, variant, variant == HOOKED, changes) for variant in VARIANTS]
+        three.add({runner.variant: runner.turn for runner in runners}, share)
+        one.add(_switched(runners[-1]), share)
+        hooked.add(runners[-1].pid)
+        for runner in runners:
+            runner.end()
     return {
         **asdict(setting),
-        "identical_losses": losses[BARE] == losses[AGAIN] == losses[HOOKED],
-        "hook": proof,
-        "three_processes": three,
-        "one_process": one,
+        "identical_losses": three.losses[BARE] == three.losses[AGAIN] == three.losses[HOOKED],
+        "hook": _proof(bench, hooked),
+        "three_processes": three.to_json(),
+        "one_process": one.to_json(),
     }
 
 
-def _measure(turns: Turns, rounds: int, title: str) -> dict[str, Any]:
-    """Rounds in which every variant has two blocks, mirrored so that a drift falls out."""
-    found = {figure: [{v: [] for v in VARIANTS} for _ in range(rounds)] for figure in FIGURES}
-    losses: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
-    for number in range(rounds):
-        first = number % len(VARIANTS)
-        order = VARIANTS[first:] + VARIANTS[:first]
-        for variant in order + order[::-1]:
-            report = turns[variant]()
-            for figure in FIGURES:
-                found[figure][number][variant].append(report[figure + "_ns"] / 1000)
-            losses[variant].append(report["loss"])
-        print(f"\r{title}: round {number + 1} of {rounds}", end="", file=sys.stderr)
-    print(file=sys.stderr)
+def _switched(runner: Runner) -> Turns:
+    """Variants that are one process, which goes on without the hook or with it."""
     return {
-        "step_us": {v: round(median(b for r in found["mean"] for b in r[v]), 1) for v in VARIANTS},
-        **{figure: _compare(found[figure]) for figure in FIGURES},
-        "losses": losses,
-        "blocks_us": {
-            figure: [{v: [round(b, 1) for b in r[v]] for v in VARIANTS} for r in found[figure]]
-            for figure in FIGURES
-        },
+        BARE: lambda: runner.turn(b"o"),
+        AGAIN: lambda: runner.turn(b"o"),
+        HOOKED: lambda: runner.turn(b"i"),
     }
 
 
-def _compare(rounds: list[dict[str, list[float]]]) -> dict[str, Any]:
+def _compare(generations: paired.Generations) -> dict[str, Any]:
     bare = (BARE, AGAIN)
     return {
-        "hook_us": paired.difference(rounds, HOOKED, bare).to_json(),
-        "hook_ratio": paired.ratio(rounds, HOOKED, bare).to_json(),
-        "bare_again_us": paired.difference(rounds, AGAIN, (BARE,)).to_json(),
-        "bare_again_ratio": paired.ratio(rounds, AGAIN, (BARE,)).to_json(),
+        "hook_us": paired.difference(generations, HOOKED, bare).to_json(),
+        "hook_ratio": paired.ratio(generations, HOOKED, bare).to_json(),
+        "bare_again_us": paired.difference(generations, AGAIN, (BARE,)).to_json(),
+        "bare_again_ratio": paired.ratio(generations, AGAIN, (BARE,)).to_json(),
     }
 
 
-def _proof(messages: list[HookMessage], hooked_pid: int) -> dict[str, Any]:
+def _proof(bench: Bench, hooked: set[int]) -> dict[str, Any]:
     """What the hook said: that it was really at work, and only in the hooked variant."""
+    messages = [event for event in list(bench.events) if isinstance(event, HookMessage)]
     kinds = [message.kind for message in messages]
     samples = [message.fields for message in messages if message.kind == "sample"]
-    if {message.process.pid for message in messages} != {hooked_pid} or not samples:
+    if {message.process.pid for message in messages} != hooked or not samples:
         sys.exit("the hook did not speak, or spoke in another process: nothing was measured")
     return {
         "messages": {kind: kinds.count(kind) for kind in sorted(set(kinds))},
         "footprints": sum(len(m.fields["items"]) for m in messages if m.kind == "footprints"),
         "steps_told": sum(fields.get("steps", 0) for fields in samples),
-        "dropped": samples[-1].get("dropped", 0),
-        "faults": samples[-1].get("faults", 0),
+        "dropped": max(fields.get("dropped", 0) for fields in samples),
+        "faults": max(fields.get("faults", 0) for fields in samples),
     }
 
 
@@ -266,7 +177,7 @@ def measure_processes(bench: Bench, repetitions: int) -> dict[str, Any]:
     for number in range(-1, repetitions):  # the first one only warms the machine's caches
         for variant in VARIANTS if number % 2 else VARIANTS[::-1]:
             began = time.monotonic()
-            with bench.start(variant, changes, stdout=-1, stderr=-2) as process:
+            with bench.start(variant, variant == HOOKED, changes, stdout=-1, stderr=-2) as process:
                 assert process.stdout is not None
                 output = process.stdout.read()
                 process.wait()
@@ -282,48 +193,19 @@ def measure_processes(bench: Bench, repetitions: int) -> dict[str, Any]:
                         "resident_peak_bytes": noted["resident_peak_bytes"],
                     }
                 )
-        print(f"\rprocesses: {number + 1} of {repetitions}", end="", file=sys.stderr)
-    print(file=sys.stderr)
+        machine.say(f"fresh processes: {number + 1} of {repetitions}")
     names = ("start_seconds", "end_seconds", "resident_peak_bytes")
     medians = {v: {n: median(each[n] for each in found[v]) for n in names} for v in VARIANTS}
     return {"repetitions": repetitions, "medians": medians, "all": found}
 
 
-@contextlib.contextmanager
-def prepared(cpu: int | None) -> Iterator[Bench]:
-    """A staged hook, a listener that keeps what it hears, and a folder for it all."""
-    python = environments.trainer_python("ultralytics")
-    with tempfile.TemporaryDirectory(prefix="yolowatch-bench-") as name:
-        folder = Path(name)
-        environment = {**os.environ, **environments.trainer_variables(folder / "settings")}
-        environment |= {"OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
-        for variable in ("PYTHONDONTWRITEBYTECODE", "YOLOWATCH", "YOLOWATCH_SOCKET"):
-            environment.pop(variable, None)
-        (folder / "state").mkdir(mode=0o700)
-        staged = stage(folder / "state")
-        bench = Bench(python, folder, staged.path, folder / "hook.sock", cpu, environment)
-        lock = threading.Lock()
-
-        def keep(event: Event) -> bool:
-            with lock:
-                bench.events.append(event)
-            return True
-
-        uids = frozenset({os.getuid()})
-        listener = Listener(bench.socket, keep, uids=uids, clock=SystemClock())
-        listener.start()
-        try:
-            yield bench
-        finally:
-            listener.close()
-
-
 INTRODUCTION = """
 Made by `python bench/hook_overhead.py --rounds {rounds}`: a real Ultralytics trainer on one CPU
-thread, the variants in alternating blocks. Medians with 95 % intervals (bootstrap over rounds, then
-blocks). *Bare again* against *bare* is the noise of the measurement: a difference within it is not
-resolved. There is more of it between three processes than in one process, out of which the hook is
-taken between blocks, because equal processes differ by where their memory happens to lie."""
+thread, the variants in alternating blocks, in {generations} generations of processes. Medians with
+95 % intervals (bootstrap over generations, rounds and blocks). *Bare again* against *bare* is the
+noise of the measurement: a difference within it is not resolved. There is more of it between three
+processes than in one process, out of which the hook is taken between blocks, because equal
+processes differ by where their memory happens to lie."""
 COLUMNS = """
 The mean step of a block has everything in it, also what the hook does only now and then; the median
 step is what most steps cost, and least disturbed by other programs."""
@@ -335,7 +217,7 @@ def page(document: Mapping[str, Any]) -> str:
         "# What the hook costs a training",
         "",
         machine.paragraph(machine.sentence(document["machine"])),
-        machine.paragraph(INTRODUCTION.format(rounds=document["rounds"])),
+        machine.paragraph(INTRODUCTION.format(**document)),
         machine.paragraph(COLUMNS),
         "| step | compared | mean step | ratio | median step | processor time a step |",
         "|---|---|---|---|---|---|",
@@ -392,12 +274,19 @@ def main() -> int:
         default=max(os.sched_getaffinity(0)),
         help="pin the trainings to this processor, -1 for none (default: the last one)",
     )
+    parser.add_argument(
+        "--generations", type=int, default=8, metavar="N", help="of processes (default: 8)"
+    )
     options = parser.parse_args()
+    generations = max(min(options.generations, options.rounds), 1)
     with prepared(options.cpu if options.cpu >= 0 else None) as bench:
         document: dict[str, Any] = {
             "machine": machine.describe(bench.python, bench.environment),
             "rounds": options.rounds,
-            "steps": [measure_steps(bench, setting, options.rounds) for setting in SETTINGS],
+            "generations": generations,
+            "steps": [
+                measure_steps(bench, setting, options.rounds, generations) for setting in SETTINGS
+            ],
             "processes": measure_processes(bench, options.repetitions),
         }
     text = page(document)

@@ -527,6 +527,10 @@ def test_a_training_that_lives_is_never_helped_to_exit(scene: Scene) -> None:
         ({"batch": 16, "accumulate": 4}, "its batch is 16 instead of 8"),
         ({"batch": 8, "accumulate": 4}, "its effective batch is 32 instead of 64"),
         ({"batch": 8, "accumulate": 8, "run_dir": "/runs/train2"}, "it writes to /runs/train2"),
+        (
+            {"batch": 8, "accumulate": 8, "effective_weight_decay": 0.001},
+            "its effective weight decay is 0.001 instead of 0.0005",
+        ),
     ],
 )
 @pytest.mark.parametrize("ending", [(None, signal.SIGTERM), (0, None)])

@@ -286,3 +286,35 @@ def test_a_command_that_cannot_be_started_again_is_a_reason(tmp_path: Path) -> N
     (tmp_path / "2").mkdir()
     bench = Bench(tmp_path / "2", command=("yolo", "train", "data=[a,b]"))
     assert "none is run twice" in bench.refused("relaunch", RESUME)
+
+
+# ---------------------------------------------------------------- other trainers
+
+
+@pytest.mark.parametrize("trainer", ["yolov5", "yolov9"])
+@pytest.mark.parametrize(("point", "epochs"), [(RESUME, [1, 2]), (AFRESH, [])])
+def test_a_trainer_with_two_files_that_only_adds_to_its_table(
+    tmp_path: Path, trainer: str, point: ResumePoint, epochs: list[int]
+) -> None:
+    bench = Bench(tmp_path, trainer=trainer)
+    bench.dir.args.unlink()
+    options, settings = bench.dir.path / "opt.yaml", bench.dir.path / "hyp.yaml"
+    options.write_text("hyp:\n  weight_decay: 0.0005\nbatch_size: 16\n")
+    settings.write_text("weight_decay: 0.0005\nlr0: 0.01\n")
+    changes = bench.done("rewrite", point)["files"]
+    assert [Path(each.path).name for each in changes][-1] == "results.csv"
+    batch, decay = EDITS.batch, EDITS.weight_decay
+    assert f"batch_size: {batch}\n" in options.read_text()
+    if decay is not None:
+        assert f"weight_decay: {decay}\n" in settings.read_text()
+        assert f"  weight_decay: {decay}\n" in options.read_text()
+    assert bench.dir.epochs() == epochs
+
+
+def test_a_table_that_is_refused_undoes_every_file_before_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, trainer="yolov5")
+    options = bench.dir.path / "opt.yaml"
+    options.write_text("hyp:\n  weight_decay: 0.0005\nbatch_size: 16\n")
+    (bench.dir.path / "hyp.yaml").write_text("lr0: 0.01\n")
+    assert "hyp.yaml is not what the trainer writes" in bench.refused("rewrite", RESUME)
+    assert options.read_text() == "hyp:\n  weight_decay: 0.0005\nbatch_size: 16\n"

@@ -191,3 +191,15 @@ def test_real_checkpoints_of_torch(torch_checkpoints: Path, last: Path, vault: V
     with pytest.raises(NothingToResume, match="it is of a finished training"):
         find_resume_point(last, vault, stored)
     assert last.read_bytes() == (torch_checkpoints / "finished.pt").read_bytes()
+
+
+@pytest.mark.parametrize(("epochs", "done"), [(4, True), (3, True), (5, False), (None, False)])
+def test_after_the_last_epoch_nothing_is_left_to_resume(
+    last: Path, vault: Vault, epochs: int | None, done: bool
+) -> None:
+    """YOLOv9's train.py leaves its last checkpoint as it was; its optimizer is still in it."""
+    if not done:
+        assert find_resume_point(last, vault, None, epochs=epochs).epoch == 3
+        return
+    with pytest.raises(NothingToResume, match=f"of the last of {epochs} epochs"):
+        find_resume_point(last, vault, None, epochs=epochs)

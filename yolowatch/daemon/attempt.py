@@ -5,6 +5,7 @@ The only mutable thing beside the core that owns it; it decides nothing.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from yolowatch.model import events
@@ -85,6 +86,9 @@ def mismatch(edits: Edits, user: RunSpec, spec: RunSpec) -> str | None:
         return f"its batch is {spec.batch} instead of {edits.batch}"
     if spec.effective_batch is not None and spec.effective_batch != user.effective_batch:
         return f"its effective batch is {spec.effective_batch} instead of {user.effective_batch}"
+    was, is_now = user.effective_weight_decay, spec.effective_weight_decay
+    if was is not None and is_now is not None and not math.isclose(was, is_now, rel_tol=1e-9):
+        return f"its effective weight decay is {is_now:.6g} instead of {was:.6g}"
     if spec.run_dir is not None and spec.run_dir != user.run_dir:
         return f"it writes to {spec.run_dir} instead of {user.run_dir}"
     return None

@@ -31,31 +31,34 @@ class Footprints:
         self._base = None
         self._forward_end = None
         self._looking = False
-        self._read_at = 0.0
+        self._read_again_at = 0.0
         self._mark = allocator.peak()
-        self._largest = None  # the largest batch since the mark was last read
+        self._largest_pixels = 0  # of the largest batch since the mark was last read
+        self._largest = None  # its shape and base
         self.window_min = self.window_max = None
 
     def begin(self, phase, batch, height, width, boxes):
         """A batch of this shape starts to be worked on."""
+        pixels = batch * height * width
+        size = phase, pixels
+        seen = self._counts[size] = self._counts.get(size, 0) + 1
+        looking = seen <= _OFTEN or seen % _NOW_AND_THEN == 0
+        now = time.monotonic()
+        if not looking and pixels <= self._largest_pixels and now < self._read_again_at:
+            self._shape = None  # this one is not read
+            return
+        self._looking = looking
+        self._read_again_at = now + _PAUSE_SECONDS
         self._shape = (phase, batch, height, width, boxes)
         self._forward_end = None
-        pixels = batch * height * width
-        seen = self._counts[phase, pixels] = self._counts.get((phase, pixels), 0) + 1
-        self._looking = seen <= _OFTEN or seen % _NOW_AND_THEN == 0
-        now = time.monotonic()
-        larger = self._largest is None or pixels > self._largest[0]
-        if self._looking or larger or now - self._read_at >= _PAUSE_SECONDS:
-            self._read_at = now
-            self._base = self._used()
-            if larger or pixels == self._largest[0]:
-                self._largest = (pixels, self._shape, self._base)
-        else:
-            self._base = None  # this one is not read
+        self._base = self._used()
+        if pixels >= self._largest_pixels:
+            self._largest_pixels = pixels
+            self._largest = (self._shape, self._base)
 
     def forward_end(self):
         """Activations and the loss's own tensors are all held now."""
-        if self._base is not None and self._shape is not None and self._forward_end is None:
+        if self._shape is not None and self._forward_end is None:
             self._forward_end = self._used()
             if self._looking and self._shape[0] == "backward":
                 self._keep(("forward",) + self._shape[1:], self._base, self._forward_end, False)
@@ -64,11 +67,10 @@ class Footprints:
         """The batch is done: the backward pass, or one batch of the validation."""
         if self._shape is None:
             return
-        if self._base is not None:
-            used = self._used()
-            if self._looking and not self._read_mark():
-                seen = used if self._forward_end is None else max(used, self._forward_end)
-                self._keep(self._shape, self._base, seen, False)
+        used = self._used()
+        if self._looking and not self._read_mark():
+            seen = used if self._forward_end is None else max(used, self._forward_end)
+            self._keep(self._shape, self._base, seen, False)
         self._shape = None
 
     def phase_end(self, phase):
@@ -87,11 +89,12 @@ class Footprints:
         """Whether the high-water mark rose; if so the largest batch since the last look has it."""
         mark = self._allocator.peak()
         largest, self._largest = self._largest, None
+        self._largest_pixels = 0
         if mark <= self._mark:
             return False
         self._mark = mark
         if largest is not None:
-            self._keep(largest[1], largest[2], mark, True)
+            self._keep(largest[0], largest[1], mark, True)
         return largest is not None
 
     def _used(self):

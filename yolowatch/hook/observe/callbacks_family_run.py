@@ -8,7 +8,7 @@ from ..place import place
 # The local variables of `train()` that a description is made of.
 NEEDED = (
     "opt", "batch_size", "accumulate", "nbs", "epochs", "start_epoch", "imgsz", "gs", "hyp",
-    "model", "optimizer", "amp", "dataset", "val_loader", "device", "resume",
+    "model", "optimizer", "amp", "dataset", "val_loader", "device", "nw", "nb",
 )  # fmt: skip
 
 # Bytes of optimizer state for each byte of parameters, once every state exists.
@@ -27,7 +27,7 @@ def describe_options(opt, device, program):
         "run_dir": os.path.abspath(opt.save_dir),
         "model": str(opt.cfg or opt.weights),
         "data": str(opt.data),
-        "task": "detect",
+        "task": _task(program),
         "batch": opt.batch_size,
         "epochs": opt.epochs,
         "device": str(device),
@@ -58,7 +58,7 @@ def describe(values, configured_decay, program):
         image_size_min=smallest,
         image_size_max=largest,
         stride=stride,
-        warmup_epochs=values["hyp"].get("warmup_epochs"),
+        warmup_epochs=values["nw"] / values["nb"],  # never less than 100 batches
         precision=None if not isinstance(amp, bool) else "fp16" if amp else "fp32",
         optimizer=name,
         optimizer_state_bytes=ratio * trainable if ratio else None,
@@ -73,6 +73,12 @@ def describe(values, configured_decay, program):
 def _trainer(opt):
     """YOLOv9's loop can close the mosaic at the end; YOLOv5's never could."""
     return "yolov9" if hasattr(opt, "close_mosaic") else "yolov5"
+
+
+def _task(program):
+    """The other tasks have a folder of that name, with a loop that calls no callbacks as yet."""
+    folder = os.path.basename(os.path.dirname(program.get("__file__") or ""))
+    return folder if folder in ("segment", "panoptic") else "detect"
 
 
 def _nominal_accumulate(values):

@@ -153,18 +153,18 @@ def _wrap_forward(base):
 
 @entry
 def _forward_begins(x):
-    if place.phase == "forward":
-        _Seen.in_forward = True
-        images = x["img"] if isinstance(x, dict) else x
-        classes = x.get("cls") if isinstance(x, dict) else None
-        _batch_begins("backward", images.shape, None if classes is None else classes.shape[0])
-    elif place.phase == "validation":
-        _Seen.in_forward = True
-        _batch_begins("validation", x.shape, None)
-
-
-def _batch_begins(phase, shape, boxes):
+    phase = place.phase
+    if phase not in ("forward", "validation"):
+        return
+    _Seen.in_forward = True
+    boxes = None
+    if isinstance(x, dict):
+        classes = x.get("cls")
+        boxes = None if classes is None else classes.shape[0]
+        x = x["img"]
+    shape = x.shape
     place.batch, place.height, place.width, place.boxes = shape[0], shape[-2], shape[-1], boxes
+    phase = "backward" if phase == "forward" else phase
     agent.footprints.begin(phase, shape[0], shape[-2], shape[-1], boxes or 0)
 
 
