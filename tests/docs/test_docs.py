@@ -12,7 +12,17 @@ from yolowatch.commands.main import COMMANDS
 from yolowatch.metrics.reference import reference_markdown
 from yolowatch.model.plan import Policy
 
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/metrics.md")
+DOCUMENTS = (
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/metrics.md",
+    "docs/exit-codes.md",
+)
+# A path in backticks: with a folder, or a folder alone.
+PATH = re.compile(r"`(\.?[a-z_]+(?:/[\w.-]+)*/|\.?[a-z_]+(?:/[\w.-]+)+)`")
+VARIABLE = re.compile(r"\b(?:YOLOWATCH(?:_[A-Z]+)*|XDG_STATE_HOME|NO_COLOR|TMPDIR)\b")
 
 
 def test_the_metric_reference_is_current(repo_root: Path) -> None:
@@ -20,8 +30,9 @@ def test_the_metric_reference_is_current(repo_root: Path) -> None:
     assert (repo_root / "docs" / "metrics.md").read_text() == reference_markdown()
 
 
-def test_the_table_of_exit_codes_is_the_codes(repo_root: Path) -> None:
-    rows = re.findall(r"^\| (12\d) \| (.+) \|$", (repo_root / "README.md").read_text(), re.M)
+@pytest.mark.parametrize("name", ["README.md", "docs/exit-codes.md"])
+def test_the_table_of_exit_codes_is_the_codes(repo_root: Path, name: str) -> None:
+    rows = re.findall(r"^\| (12\d) \| ([^|]+) \|", (repo_root / name).read_text(), re.M)
     assert rows == [(str(each.exit_code), each.meaning) for each in errors.ALL]
 
 
@@ -44,3 +55,18 @@ def test_links_lead_somewhere(repo_root: Path, name: str) -> None:
     links = re.findall(r"\]\(([^)#]+)\)", document.read_text())
     local = [link for link in links if "://" not in link]
     assert [link for link in local if not (document.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_paths_that_are_named_exist(repo_root: Path, name: str) -> None:
+    rooms = (repo_root, repo_root / "yolowatch")
+    named = set(PATH.findall((repo_root / name).read_text()))
+    assert [path for path in named if not any((room / path).exists() for room in rooms)] == []
+
+
+def test_variables_that_are_named_are_read(repo_root: Path) -> None:
+    """Those of the README are those of the program, both ways."""
+    sources = [*(repo_root / "yolowatch").rglob("*.py"), repo_root / "tests" / "environments.py"]
+    read = {name for path in sources for name in VARIABLE.findall(path.read_text())}
+    named = set(VARIABLE.findall((repo_root / "README.md").read_text()))
+    assert named == read

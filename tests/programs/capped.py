@@ -88,7 +88,11 @@ def calibrate(trainer):
     if not limit_file.exists() and part and call == fail_in_call:
         limit_file.write_text(str(int(status("VmData") + part * growth[0])))
         if truncate:
-            time.sleep(3)  # the copy is taken meanwhile; what tears is a later write
+            # The copy is taken meanwhile: what tears is a later write.
+            copies = trainer.save_dir / ".yolowatch" / "checkpoints"
+            deadline = time.monotonic() + 60
+            while not list(copies.glob("0*.pt")) and time.monotonic() < deadline:
+                time.sleep(0.1)
             os.truncate(trainer.last, trainer.last.stat().st_size // 2)
     if limit_file.exists():
         set_limit(int(limit_file.read_text()))

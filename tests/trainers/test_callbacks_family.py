@@ -36,6 +36,8 @@ def small_scene(trainer: str, root: Path) -> Scene:
     scene = Scene(root, python, make_images(python, root / "images", 64))
     shutil.copy(Path(fonts) / "fonts" / "ttf" / "DejaVuSans.ttf", root / "images" / "Arial.ttf")
     scene.environment |= environments.trainer_variables(root / "images")
+    # Compiling these trainers' many imports anew takes longer than the training.
+    scene.environment.pop("PYTHONDONTWRITEBYTECODE", None)
     site = root / "site"
     site.mkdir()
     shutil.copy(Path(__file__).parent / "limiting_callbacks.py", site / "sitecustomize.py")
@@ -177,7 +179,7 @@ def test_the_hook_changes_nothing_that_is_learnt(
     del scene.environment["PYTHONPATH"]  # nothing is limited
     learnt = []
     for supervised in (False, True):
-        command = training(scene, program, "--batch", "48")
+        command = training(scene, program, "--batch", "16", "--epochs", "2", "--imgsz", "64")
         done = scene.run(scene.supervised(command) if supervised else command)
         assert done.returncode == 0, done.stdout[-3000:]
         assert "the hook failed" not in done.stdout
