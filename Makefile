@@ -37,8 +37,9 @@ $(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/runtime.stamp
 
-environment: # the trainer's Python, built ahead so that its progress is seen
-	@$(PYTHON) tests/environments.py ultralytics >/dev/null
+environment: # the trainers' Pythons, built ahead so that their progress is seen
+	@for trainer in ultralytics yolov5 yolov9; do \
+		$(PYTHON) tests/environments.py $$trainer >/dev/null || exit 1; done
 
 demo: $(VENV)/runtime.stamp ## a real training runs out of memory and is resumed, in minutes
 	@trainer=$$($(PYTHON) tests/environments.py ultralytics) && \
