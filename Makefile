@@ -38,7 +38,7 @@ $(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
 	@touch $@ $(VENV)/runtime.stamp
 
 environment: # the trainers' Pythons, built ahead so that their progress is seen
-	@for trainer in ultralytics yolov5 yolov9; do \
+	@for trainer in ultralytics $(if $(YOLOWATCH_TRAINER_PYTHON),,yolov5 yolov9); do \
 		$(PYTHON) tests/environments.py $$trainer >/dev/null || exit 1; done
 
 demo: $(VENV)/runtime.stamp ## a real training runs out of memory and is resumed, in minutes
