@@ -77,6 +77,7 @@ def test_a_later_attempt_gets_its_edits_and_nothing_of_an_earlier_one(tmp_path: 
         "batch": 8,
         "nbs": 64,
         "weight_decay": 0.0005,
+        "effective_weight_decay": 0.0005,
         "iterations_batch": 64,
     }
     _, environment = launch(bench, Launch(3, Edits(batch=4), AFRESH))

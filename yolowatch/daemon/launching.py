@@ -133,5 +133,6 @@ def _edits_of(edits: Edits, resume: ResumePoint, user: RunSpec) -> dict[str, obj
         "batch": edits.batch,
         "nbs": edits.nbs,
         "weight_decay": edits.weight_decay,
+        "effective_weight_decay": user.effective_weight_decay,
         "iterations_batch": max(user.batch or 0, user.nbs or 0) or None,
     }

@@ -11,7 +11,8 @@ def from_environment():
     """The edits as a dictionary; empty in an attempt that changes nothing.
 
     Keys: start ("resume" or "afresh"), run_dir, checkpoint, batch, nbs, weight_decay,
-    iterations_batch (what the user's run counted its optimizer iterations with).
+    effective_weight_decay (what the optimizer of the user's run applied), iterations_batch (what
+    the user's run counted its optimizer iterations with).
     """
     text = os.environ.get("YOLOWATCH_EDITS")
     return json.loads(text) if text else {}

@@ -4,7 +4,8 @@ Touches, of the first training of the process only: `args.batch`, `args.nbs` and
 `args.weight_decay`; `args.resume` where a user's program is resumed (its command line cannot say
 so) and `args.save_dir` where a run begins afresh in the directory it already has; and the number
 of iterations by which `optimizer=auto` chooses, so that a smaller batch does not choose another
-optimizer.
+optimizer. Where the checkpoint holds another weight decay than the user's run applied (the
+trainer's own retry with a smaller batch changes it), the optimizer's groups get the user's back.
 
 Why here: `check_resume` takes the configuration from the checkpoint and ignores nbs and
 weight_decay on the command line; it is the last step before the trainer uses any of them.
@@ -13,7 +14,7 @@ weight_decay on the command line; it is the last step before the trainer uses an
 import functools
 import math
 
-from ..guard import entry, faults
+from ..guard import around, entry, faults
 from ..place import place
 from . import edits
 
@@ -34,6 +35,9 @@ def install(base):
 
     base.check_resume = check_resume
     _keep_optimizer_choice(base, changes)
+    if changes.get("effective_weight_decay"):
+        decay = functools.partial(_restore_decay, changes["effective_weight_decay"])
+        around(base, "resume_training", after=decay)
 
 
 def _is_ours():
@@ -57,6 +61,17 @@ def _after_check(trainer, changes):
             setattr(trainer.args, name, changes[name])
     if changes["start"] == "afresh":
         trainer.args.save_dir = changes["run_dir"]
+
+
+@entry
+def _restore_decay(wanted, _result, trainer, *_args):
+    if not _is_ours():
+        return
+    groups = trainer.optimizer.param_groups
+    applied = max(group["weight_decay"] for group in groups)
+    if applied > 0 and not math.isclose(applied, wanted, rel_tol=1e-9):
+        for group in groups:
+            group["weight_decay"] *= wanted / applied
 
 
 def _keep_optimizer_choice(base, changes):
