@@ -47,6 +47,7 @@ def test_the_users_own_attempt_is_their_command_with_the_hook_in_front(
         "PYTHONPATH": expected.format(stage=bench.hooking.stage),
         "YOLOWATCH_SOCKET": str(bench.hooking.socket),
         "YOLOWATCH_ATTEMPT": "0",
+        "YOLOWATCH_EMERGENCY": "complete",
     }
 
 
@@ -77,6 +78,14 @@ def test_a_later_attempt_gets_its_edits_and_nothing_of_an_earlier_one(tmp_path: 
         "batch": 8,
         "nbs": 64,
         "weight_decay": 0.0005,
+        "validation_batch": None,
+        "multi_scale": None,
+        "amp": None,
+        "checkpointing": None,
+        "finish_epoch": None,
+        "losses": [],
+        "loss_names": [],
+        "rates": [],
         "effective_weight_decay": 0.0005,
         "iterations_batch": 64,
     }

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.daemon.parts import write_checkpoint
-from yolowatch.daemon.resuming import NothingToResume, find_resume_point
+from yolowatch.daemon.resuming import NothingToResume, find_resume_point, take_emergency
 from yolowatch.edges.files import sha256
 from yolowatch.edges.vault import Vault, VaultRefused
 from yolowatch.model.plan import Start
 from yolowatch.model.receipt import ResumePoint
+from yolowatch.model.run import EmergencySave
 
 PROGRAM = Path(__file__).with_name("programs") / "save_checkpoints.py"
 
@@ -203,3 +205,62 @@ def test_after_the_last_epoch_nothing_is_left_to_resume(
         return
     with pytest.raises(NothingToResume, match=f"of the last of {epochs} epochs"):
         find_resume_point(last, vault, None, epochs=epochs)
+
+
+# ---------------------------------------------------------------- what a failed training saved
+
+TOLD = EmergencySave(1.0, 4, True, 100, (1.5,), (), (0.01,))
+
+
+@pytest.fixture
+def emergency(tmp_path: Path) -> Path:
+    path = tmp_path / ".yolowatch" / "emergency.pt"
+    write_checkpoint(path, epoch=4)
+    return path
+
+
+def test_what_it_saved_takes_the_place_of_last(last: Path, vault: Vault, emergency: Path) -> None:
+    saved = emergency.read_bytes()
+    point = take_emergency(last, vault, TOLD, 0, 10)
+    assert point is not None
+    assert last.read_bytes() == saved
+    assert not emergency.exists()
+    assert (point.start, point.epoch, point.sha256) == (Start.RESUME, 4, sha256(saved))
+    assert point.unfinished == TOLD
+    assert point.rows == 4, "epoch 4 has no row of results yet"
+    newest = vault.newest_valid()
+    assert newest is not None
+    assert newest.copy.read_bytes() == saved
+
+
+def test_the_last_epoch_can_still_be_finished_but_not_begun(
+    last: Path, vault: Vault, emergency: Path
+) -> None:
+    middle = replace(TOLD, complete=False)
+    assert take_emergency(last, vault, middle, 0, 5) is None
+    point = take_emergency(last, vault, TOLD, 0, 5)
+    assert point is not None
+    assert point.epoch == 4
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_what_it_could_not_save_whole_is_left_alone(
+    last: Path, vault: Vault, emergency: Path, how: str
+) -> None:
+    before = last.read_bytes()
+    emergency.write_bytes(damaged(emergency.read_bytes(), how))
+    assert take_emergency(last, vault, TOLD, 0, 10) is None
+    assert last.read_bytes() == before
+
+
+def test_a_file_of_another_epoch_or_place_is_left_alone(
+    last: Path, vault: Vault, emergency: Path, tmp_path: Path
+) -> None:
+    before = last.read_bytes()
+    assert take_emergency(last, vault, replace(TOLD, epoch=5), 0, 10) is None
+    elsewhere = tmp_path / "elsewhere.pt"
+    emergency.rename(elsewhere)
+    assert take_emergency(last, vault, TOLD, 0, 10) is None
+    emergency.symlink_to(elsewhere)
+    assert take_emergency(last, vault, TOLD, 0, 10) is None
+    assert last.read_bytes() == before

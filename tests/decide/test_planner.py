@@ -21,10 +21,14 @@ PER_PIXEL = 3200.0  # about 20 GiB at batch 16 and 640 px
 PRINTS = linear_footprints(2 * GIB, PER_PIXEL, [(16, 640)])
 
 
+WITHOUT_ALLOCATOR = Policy(levers=("validation batch", "batch"))
+
+
 def decide(
     run: RunState,
     *,
     user: RunSpec = SPEC,
+    earlier: Edits | None = None,
     history: AttemptHistory | None = None,
     policy: Policy | None = None,
     status: int = 1,
@@ -32,6 +36,7 @@ def decide(
     verdict = classify(run, exit_status=status, exit_signal=None, asked_to_stop=False)
     return plan(
         user=user,
+        earlier=earlier or Edits(),
         state=run,
         verdict=verdict,
         laws=fit(run),
@@ -97,7 +102,10 @@ def test_memory_that_was_there_but_not_in_one_piece_does_not_count() -> None:
     # 24 divides into 18; the capacity would have room for it, but 16 GiB were already too much.
     prints = linear_footprints(2 * GIB, 1500.0, [(24, 640)])
     words = failed(batch=24, allocated=15 * GIB, requested=GIB, unallocated=7 * GIB)
-    chosen = planned(state(words, prints, batch=24), user=replace(SPEC, batch=24, accumulate=3))
+    run = state(words, prints, batch=24)
+    user = replace(SPEC, batch=24, accumulate=3)
+    assert planned(run, user=user).edits == Edits(expandable_segments=True)
+    chosen = planned(run, user=user, policy=WITHOUT_ALLOCATOR)
     assert chosen.edits.batch is not None
     assert chosen.predicted_peak_bytes is not None
     assert chosen.predicted_peak_bytes <= 0.95 * 16 * GIB
@@ -117,13 +125,28 @@ def test_a_first_batch_that_fails_is_halved_at_least() -> None:
     assert "only a bound" in chosen.reason
 
 
-def test_validation_that_fails_is_halved_at_least() -> None:
+def test_a_validation_that_fails_only_gets_smaller_batches_of_its_own() -> None:
     words = failed(phase="validation", batch=32)
     chosen = planned(state(words, linear_footprints(2 * GIB, 500.0, [(16, 640)])))
-    assert chosen.edits.batch == 8
+    assert chosen.edits == Edits(validation_batch=16)
+    (lever,) = chosen.levers
+    assert (lever.name, lever.cost) == ("validation batch", Cost.FREE)
+    assert (lever.before, lever.after) == ("validation batch 32", "validation batch 16")
 
 
-def test_a_candidate_must_also_fit_in_validation() -> None:
+def test_a_validation_of_which_nothing_is_known_gets_a_quarter() -> None:
+    words = failed(phase="validation", batch=32)
+    chosen = planned(state(replace(words, memory=Memory(), text="CUDA error: out of memory")))
+    assert chosen.edits.validation_batch == 8
+    assert chosen.predicted_peak_bytes is None
+
+
+def test_a_validation_that_cannot_take_one_image_is_refused() -> None:
+    run = state(failed(phase="validation", batch=1), PRINTS, validation_batch=1)
+    assert "cannot fit" in refused(run).reason
+
+
+def test_the_largest_validation_batch_that_fits_is_taken() -> None:
     prints = (
         *linear_footprints(2 * GIB, 1000.0, [(16, 640)]),
         footprint("validation", 32, 640, 2 * GIB, 23 * GIB),
@@ -133,6 +156,17 @@ def test_a_candidate_must_also_fit_in_validation() -> None:
     words = replace(words, text="CUDA error: out of memory")
     chosen = planned(state(words, prints))
     # Half of the 44 GiB that the validation needed is still too much for 24 GiB and a margin.
+    assert chosen.edits == Edits(validation_batch=8)
+    assert chosen.predicted_peak_bytes is not None
+    assert chosen.predicted_peak_bytes <= 0.95 * 24 * GIB
+
+
+def test_a_training_batch_must_also_fit_in_validation() -> None:
+    prints = (
+        *linear_footprints(2 * GIB, 1000.0, [(16, 640)]),
+        footprint("validation", 32, 640, 2 * GIB, 44 * GIB),
+    )
+    chosen = planned(state(failed(), prints, validation_batch=32))
     assert chosen.edits.batch == 4
     assert "validation peak" in chosen.rejected[0].reason
 
@@ -149,7 +183,7 @@ def test_the_trainers_own_retry_does_not_change_what_is_kept() -> None:
 
 def test_the_nominal_batch_counts_not_the_rest_at_an_epochs_end() -> None:
     rest = failed(batch=14, allocated=18 * GIB, requested=GIB)
-    assert planned(state(rest, PRINTS)).edits.batch == 8
+    assert planned(state(rest, PRINTS), policy=WITHOUT_ALLOCATOR).edits.batch == 8
 
 
 def test_a_real_recorded_training_is_planned_to_the_batch_that_really_fits() -> None:
@@ -269,7 +303,7 @@ def test_a_run_without_progress_is_for_a_person() -> None:
 
 
 def test_an_unknown_failed_batch_is_refused() -> None:
-    run = state(failed(phase="validation"), PRINTS, batch=None)
+    run = state(failed(phase="data", batch=None), PRINTS, batch=None)
     assert "batch that failed is not known" in refused(run).reason
 
 
@@ -310,7 +344,10 @@ def test_the_effective_batch_is_always_kept(run: RunState) -> None:
         edits = decision.edits
         assert run.spec is not None
         assert run.spec.batch is not None
-        assert edits.batch is not None
+        assert decision.effective_batch == user.effective_batch
+        if edits.batch is None:
+            assert decision.levers[0].cost is Cost.FREE
+            return
         assert edits.nbs == user.effective_batch == decision.effective_batch
         assert edits.nbs is not None
         assert edits.nbs % edits.batch == 0
@@ -343,7 +380,9 @@ def test_less_capacity_never_takes_a_larger_batch(run: RunState, part: float) ->
 
 def batch_of(decision: Plan | Refusal) -> int:
     """How much is dared: the batch that is tried, 0 for nothing."""
-    return (decision.edits.batch or 0) if isinstance(decision, Plan) else 0
+    if isinstance(decision, Refusal):
+        return 0
+    return 1000 if decision.edits.batch is None else decision.edits.batch  # it stays
 
 
 @given(RUNS, st.sampled_from([each.name for each in fields(RunSpec)]))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from yolowatch import errors
+from yolowatch.commands.levers import page as levers_page
 from yolowatch.commands.main import COMMANDS
 from yolowatch.metrics.reference import reference_markdown
 from yolowatch.model.plan import Policy
@@ -17,6 +18,7 @@ DOCUMENTS = (
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
+    "docs/levers.md",
     "docs/metrics.md",
     "docs/exit-codes.md",
 )
@@ -28,6 +30,11 @@ VARIABLE = re.compile(r"\b(?:YOLOWATCH(?:_[A-Z]+)*|XDG_STATE_HOME|NO_COLOR|TMPDI
 def test_the_metric_reference_is_current(repo_root: Path) -> None:
     """`yolowatch metrics > docs/metrics.md` makes it anew."""
     assert (repo_root / "docs" / "metrics.md").read_text() == reference_markdown()
+
+
+def test_the_reference_of_levers_is_current(repo_root: Path) -> None:
+    """`yolowatch levers > docs/levers.md` makes it anew."""
+    assert (repo_root / "docs" / "levers.md").read_text() == levers_page()
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/exit-codes.md"])
@@ -46,7 +53,12 @@ def test_the_graces_are_the_policys(repo_root: Path) -> None:
 def test_every_command_is_in_the_readme(repo_root: Path) -> None:
     text = (repo_root / "README.md").read_text()
     missing = [c.name for c in COMMANDS if f"yolowatch {c.name}" not in text]
-    assert set(missing) <= {"demo", "metrics", "version"}  # `make demo`; --help says the rest
+    assert set(missing) <= {
+        "demo",
+        "levers",
+        "metrics",
+        "version",
+    }  # `make demo`; --help says the rest
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

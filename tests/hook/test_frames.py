@@ -6,7 +6,7 @@ import sys
 import weakref
 from typing import Any
 
-from yolowatch.hook.observe.frames import values_of
+from yolowatch.hook.frames import values_of
 
 
 class Tensor:

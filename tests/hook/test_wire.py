@@ -60,7 +60,7 @@ def largest(kind: Any) -> Any:
     if name == "Int":
         return kind.high
     if name == "Float":
-        return 0.1 + 1e17
+        return min(0.1 + 1e17, kind.high)
     if name == "Str":
         return '"\\' * kind.limit
     if name == "Bool":

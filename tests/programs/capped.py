@@ -10,7 +10,8 @@ Usage: python capped.py DATA PROJECT FACTS [KEY=VALUE …]   (settings of the tr
 part=0.6 of a batch's growth that stays allowed, 0 for no limit; after_batches=N fails in the first
 epoch already; calls=1 how often to train; fail_in_call=1 which of them is limited; truncate=true
 cuts last.pt in half before the failure; retried=true makes the first batch of all raise what CUDA
-would, to which the trainer answers itself)
+would, to which the trainer answers itself; fail_in="validation" limits only validation, to part of
+what the first epoch's took, and writes the hash of what was trained beside FACTS)
 """
 
 import json

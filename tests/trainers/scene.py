@@ -108,6 +108,7 @@ class Scene:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)  # the training too, which outlives yolowatch
             raise
+        (self.root / "output.txt").write_text(output)  # whole, for whoever looks for a cause
         return subprocess.CompletedProcess(command, process.returncode, output)
 
     def start(self, command: Sequence[str], **more: Any) -> subprocess.Popen[str]:

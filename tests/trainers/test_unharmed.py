@@ -171,7 +171,18 @@ def test_every_entry_of_the_hook_fails(scene: Scene, bare: str, hooked: dict[str
     assert learnt(healthy.stdout) == bare
     assert "the hook failed and leaves the training alone" not in healthy.stdout  # it cannot tell
 
-    edits = {"start": "afresh", "run_dir": "/nowhere", "batch": 2, "nbs": 4, "iterations_batch": 4}
+    edits = {
+        "start": "afresh",
+        "run_dir": "/nowhere",
+        "batch": 2,
+        "nbs": 4,
+        "iterations_batch": 4,
+        "effective_weight_decay": 0.5,
+        "validation_batch": 1,
+        "multi_scale": 0.25,
+        "amp": "bf16",
+        "checkpointing": True,
+    }
     ordered = scene.run(
         plain(scene),
         {

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 
 from yolowatch import __version__, errors
-from yolowatch.commands import demo, metrics, run, runs, show, version
+from yolowatch.commands import demo, levers, metrics, run, runs, show, version
 from yolowatch.commands.base import Command, Parser, nearest
 from yolowatch.edges import terminal
 from yolowatch.errors import UsageError, YolowatchError
@@ -21,6 +21,7 @@ COMMANDS: tuple[Command, ...] = (
     runs.Runs(),
     show.Show(),
     metrics.Metrics(),
+    levers.Levers(),
     version.Version(),
 )
 

@@ -30,7 +30,7 @@ def receipt(document: Mapping[str, Any], stream: TextIO | None) -> str:
         change = f"{lever['name']}: {lever['before']} → {lever['after']} ({lever['cost']})"
         lines += _entry("changed", f"{change}. {lever['why']}")
     lines += _entry("effective", _effective(document))
-    lines += _entry("image size", _sizes(document["user"]))
+    lines += _entry("image size", _sizes(document["user"], plan["edits"]))
     lines += _entry("memory", _memory(document))
     lines += _entry("reason", plan["reason"])
     lines += _list(
@@ -56,13 +56,17 @@ def _effective(document: Mapping[str, Any]) -> str:
     return text if decay is None else f"{text}; weight decay {decay:g} before and after"
 
 
-def _sizes(user: Mapping[str, Any]) -> str:
+def _sizes(user: Mapping[str, Any], edits: Mapping[str, Any]) -> str:
     low, high = user["image_size_min"], user["image_size_max"]
     if user["image_size"] is None:
         return "unknown"
     if low is None or high is None or low == high:
         return f"{user['image_size']} px, unchanged"
-    return f"{low} to {high} px (multi-scale of {user['image_size']}), unchanged"
+    ratio = edits.get("multi_scale")  # receipts of earlier versions have none
+    change = (
+        "unchanged" if ratio is None else f"narrowed to {1 - ratio:.2f} to {1 + ratio:.2f} times"
+    )
+    return f"{low} to {high} px (multi-scale of {user['image_size']}), {change}"
 
 
 def _memory(document: Mapping[str, Any]) -> str:

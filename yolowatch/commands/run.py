@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+from yolowatch import config
 from yolowatch.commands import pages
 from yolowatch.daemon.app import Options, supervise
 from yolowatch.edges import terminal
+from yolowatch.edges.files import read_bounded
 from yolowatch.edges.http import parse_address
-from yolowatch.errors import UsageError
+from yolowatch.errors import ConfigError, UsageError
 from yolowatch.model.plan import Policy
 
+_MAX_BYTES = 1 << 20
 MODES = ("observe", "recommend", "auto")
 
 
@@ -55,9 +59,15 @@ through: the exit status is the training's own."""
         parser.add_argument(
             "--margin",
             type=_ratio,
-            default=Policy.margin_ratio,
             metavar="RATIO",
-            help="part of the memory that every prediction keeps free (default: %(default)s)",
+            help="part of the memory that every prediction keeps free "
+            f"(default: {Policy.margin_ratio})",
+        )
+        parser.add_argument(
+            "--policy",
+            type=Path,
+            metavar="FILE",
+            help="what may be changed, in YAML: its keys: yolowatch levers",
         )
         parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND …")
 
@@ -71,7 +81,7 @@ through: the exit status is the training's own."""
             )
         options = Options(
             tuple(command),
-            Policy(mode=arguments.mode, margin_ratio=arguments.margin),
+            _policy(arguments),
             arguments.state_dir,
             parse_address(arguments.metrics) if arguments.metrics else None,
         )
@@ -79,6 +89,19 @@ through: the exit status is the training's own."""
         for receipt in outcome.core.healing.receipts:
             terminal.tell(pages.receipt(receipt.to_json(), sys.stderr))
         return outcome.exit_status
+
+
+def _policy(arguments: argparse.Namespace) -> Policy:
+    policy = Policy(mode=arguments.mode)
+    path: Path | None = arguments.policy
+    if path is not None:
+        try:
+            text = read_bounded(path, _MAX_BYTES).decode()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+            raise ConfigError(f"{path} cannot be read: {reason}.") from None
+        policy = config.policy(text, str(path), policy)
+    return policy if arguments.margin is None else replace(policy, margin_ratio=arguments.margin)
 
 
 def _ratio(text: str) -> float:

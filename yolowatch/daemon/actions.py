@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Edits, Plan
 from yolowatch.model.receipt import FileChange, ResumePoint
-from yolowatch.model.run import RunSpec
+from yolowatch.model.run import EmergencySave, RunSpec
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Remediation:
     checkpoint: str  # where the trainer saves
     saved: bool  # whether this run did: what else lies there is another training's
     processes: tuple[ProcessKey, ...]  # of the failed attempt
+    emergency: EmergencySave | None = None  # what it says it saved of itself
 
 
 @dataclass(frozen=True)

@@ -68,9 +68,12 @@ class Attempt:
     def completed_epoch(self) -> int:
         """The last epoch of which the trainer completed training and validation; -1 for none."""
         state = self.state()
-        if state.last_epoch_ended is not None:
-            return state.last_epoch_ended
-        return state.checkpoint.epoch if state.checkpoint is not None else -1
+        told = [
+            state.last_epoch_ended,
+            state.checkpoint.epoch if state.checkpoint is not None else None,
+            state.emergency.epoch if state.emergency is not None else None,
+        ]
+        return max((epoch for epoch in told if epoch is not None), default=-1)
 
     def saved(self) -> bool:
         """Whether a checkpoint of the run exists: of its own, or the one that it resumed from."""
@@ -91,4 +94,20 @@ def mismatch(edits: Edits, user: RunSpec, spec: RunSpec) -> str | None:
         return f"its effective weight decay is {is_now:.6g} instead of {was:.6g}"
     if spec.run_dir is not None and spec.run_dir != user.run_dir:
         return f"it writes to {spec.run_dir} instead of {user.run_dir}"
+    return _not_in_force(edits, spec)
+
+
+def _not_in_force(edits: Edits, spec: RunSpec) -> str | None:
+    """Which of the levers beside the batch the trainer has not taken, or None."""
+    wanted, given = edits.validation_batch, spec.validation_batch
+    if wanted is not None and given is not None and given > wanted:
+        return f"its validation batch is {given} instead of {wanted}"
+    if (spec.multi_scale or 0.0) > (1.0 if edits.multi_scale is None else edits.multi_scale + 1e-6):
+        return f"its sizes differ by {spec.multi_scale} instead of {edits.multi_scale}"
+    if edits.amp is not None and spec.precision not in (None, edits.amp):
+        return f"its precision is {spec.precision} instead of {edits.amp}"
+    if edits.checkpointing and spec.checkpointed == 0:
+        return "no activations of it are checkpointed"
+    if edits.expandable_segments and "expandable_segments:True" not in (spec.allocator or ""):
+        return "its allocator has no expandable segments"
     return None

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from yolowatch.daemon.actions import Launch, RestoreFiles, RunStep
+from yolowatch.daemon.actions import Launch, Remediation, RestoreFiles, RunStep
 from yolowatch.daemon.launching import Launcher
-from yolowatch.daemon.resuming import find_resume_point
+from yolowatch.daemon.resuming import find_resume_point, take_emergency
 from yolowatch.daemon.vaulting import Vaults
 from yolowatch.edges import files, proc
 from yolowatch.edges.clock import Clock
@@ -114,6 +114,9 @@ class Executor:
 
     def _find_checkpoint(self, request: RunStep) -> tuple[str, dict[str, Any]]:
         order = request.remediation
+        saved = self._saved_by_itself(order)
+        if saved is not None:
+            return f"{saved.start.value}: {saved.reason}", {"resume": saved}
         if not order.saved:
             reason = "this run has saved no checkpoint yet"
             return f"afresh: {reason}", {"resume": ResumePoint(Start.AFRESH, reason)}
@@ -127,6 +130,15 @@ class Executor:
         )
         return f"{point.start.value}: {point.reason}", {"resume": point}
 
+    def _saved_by_itself(self, order: Remediation) -> ResumePoint | None:
+        """What the failed training saved of itself, if it did, may, and it is whole."""
+        if order.emergency is None or self._policy.emergency == "never":
+            return None
+        self._vaults.settle()  # the trainer's own checkpoint gets its copy first
+        vault = self._vaults.of(order.run_dir)
+        last, number = Path(order.checkpoint), order.failed_attempt
+        return take_emergency(last, vault, order.emergency, number, order.user.epochs)
+
     def _rewrite(self, request: RunStep) -> tuple[str, dict[str, Any]]:
         order, point = request.remediation, request.resume
         assert point is not None, "the vault step names the resume point"
@@ -136,7 +148,7 @@ class Executor:
         if point.start is Start.AFRESH:
             kept = 0 if trainer.ADDS_TO_RESULTS else None
         else:
-            kept = point.epoch + 1 if point.epoch is not None else None
+            kept = point.rows
 
         def rewritten(name: str) -> Callable[[bytes], bytes]:
             return lambda old: trainer.rewrite(name, old, order.plan.edits)

@@ -17,7 +17,7 @@ from yolowatch.daemon.remedy import Remedy
 from yolowatch.decide import forecast, planner
 from yolowatch.decide.budget import AttemptHistory
 from yolowatch.model import events
-from yolowatch.model.plan import Plan, Policy, Refusal
+from yolowatch.model.plan import Edits, Plan, Policy, Refusal
 from yolowatch.model.receipt import FileChange, Receipt, with_outcome
 from yolowatch.model.run import Footprint, RunSpec
 from yolowatch.model.verdict import Verdict
@@ -187,6 +187,7 @@ class Healing:
         state = replace(attempt.state(), footprints=self._footprints)
         return planner.plan(
             user=user,
+            earlier=attempt.edits or Edits(),
             state=state,
             verdict=verdict,
             laws=forecast.fit(state),
@@ -236,4 +237,5 @@ def _order(
         saved.path if saved is not None else f"{user.run_dir}/weights/last.pt",
         has_saved,
         tuple(dict.fromkeys((attempt.process, *attempt.processes.values()))),
+        attempt.state().emergency,
     )

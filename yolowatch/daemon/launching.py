@@ -73,6 +73,11 @@ class Launcher:
         environment["YOLOWATCH_SOCKET"] = str(self._hooking.socket)
         environment["YOLOWATCH_ATTEMPT"] = str(request.attempt)
         environment.pop("YOLOWATCH_EDITS", None)  # of an outer run, in which this one is started
+        environment.pop("YOLOWATCH_EMERGENCY", None)
+        if self._policy.mode == "auto" and self._policy.emergency != "never":
+            environment["YOLOWATCH_EMERGENCY"] = self._policy.emergency
+        if request.edits is not None and request.edits.expandable_segments:
+            _expand_segments(environment)
         if request.edits is not None and request.resume is not None and user is not None:
             environment["YOLOWATCH_EDITS"] = json.dumps(
                 _edits_of(request.edits, request.resume, user)
@@ -112,6 +117,18 @@ class Launcher:
         return holding
 
 
+def _expand_segments(environment: dict[str, str]) -> None:
+    """Say it to the CUDA allocator beside what the user said, under the name that is in use."""
+    names = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+    name = next((each for each in names if environment.get(each)), names[-1])
+    kept = [
+        each
+        for each in environment.get(name, "").split(",")
+        if each and not each.strip().startswith("expandable_segments")
+    ]
+    environment[name] = ",".join([*kept, "expandable_segments:True"])
+
+
 def _command_of(
     command: tuple[str, ...], edits: Edits, resume: ResumePoint, user: RunSpec
 ) -> tuple[str, ...]:
@@ -126,6 +143,7 @@ def _command_of(
 
 def _edits_of(edits: Edits, resume: ResumePoint, user: RunSpec) -> dict[str, object]:
     """What the hook's lever reads; see `hook.levers.edits`."""
+    unfinished = resume.unfinished
     return {
         "start": resume.start.value,
         "checkpoint": resume.checkpoint,
@@ -133,6 +151,14 @@ def _edits_of(edits: Edits, resume: ResumePoint, user: RunSpec) -> dict[str, obj
         "batch": edits.batch,
         "nbs": edits.nbs,
         "weight_decay": edits.weight_decay,
+        "validation_batch": edits.validation_batch,
+        "multi_scale": edits.multi_scale,
+        "amp": edits.amp,
+        "checkpointing": edits.checkpointing,
         "effective_weight_decay": user.effective_weight_decay,
         "iterations_batch": max(user.batch or 0, user.nbs or 0) or None,
+        "finish_epoch": unfinished.epoch if unfinished is not None else None,
+        "losses": unfinished.losses if unfinished is not None else (),
+        "loss_names": unfinished.loss_names if unfinished is not None else (),
+        "rates": unfinished.rates if unfinished is not None else (),
     }

@@ -10,15 +10,20 @@ from collections.abc import Container
 from pathlib import Path
 
 from yolowatch.edges.checkpoints import CheckpointReport, inspect
+from yolowatch.edges.files import remove
 from yolowatch.edges.vault import Vault, VaultedCheckpoint
 from yolowatch.model.plan import Start
 from yolowatch.model.receipt import ResumePoint
+from yolowatch.model.run import EmergencySave
 from yolowatch.trainers.checkpoint import (
     CheckpointFacts,
     CheckpointUnreadable,
     read_facts,
     resumable,
 )
+
+EMERGENCY = "emergency.pt"
+"""In the vault's directory; see `hook.levers.emergency`, which writes it."""
 
 
 class NothingToResume(ValueError):
@@ -51,6 +56,33 @@ def find_resume_point(
         _require_unfinished(last, facts, epochs)
         return ResumePoint(Start.RESUME, reason, str(last), facts.epoch, report.sha256)
     return _from_vault(last, vault, taken, f"{last.name} {report.reason}", epochs)
+
+
+def take_emergency(
+    last: Path, vault: Vault, told: EmergencySave, attempt: int, epochs: int | None
+) -> ResumePoint | None:
+    """Put what the failed training saved of itself in the place of `last`, by way of the vault.
+
+    None where there is no such file, or where it is not what was told: then it is left alone.
+    Raises OSError or VaultRefused where files cannot be handled.
+    """
+    path = vault.path / EMERGENCY
+    report = inspect(path, follow_links=False)
+    if not report.valid or report.facts is None:
+        return None
+    try:
+        facts = read_facts(report.facts)
+    except CheckpointUnreadable:
+        return None
+    if facts.epoch != told.epoch or resumable(facts) is not None:
+        return None
+    if epochs is not None and told.epoch + (not told.complete) >= epochs:
+        return None
+    copy = vault.store_checkpoint(path, attempt, told.epoch)
+    vault.restore(copy, last)
+    remove(path)
+    reason = "the failed training saved its state after its last optimizer step"
+    return ResumePoint(Start.RESUME, reason, str(last), told.epoch, copy.sha256, told)
 
 
 def _from_vault(

@@ -23,6 +23,8 @@ def planned(plan: Plan) -> str:
 def started_again(plan: Plan, resume: ResumePoint) -> str:
     if resume.start is Start.RESUME and resume.epoch is not None:
         where = f"resumed after epoch {resume.epoch + 1}"
+        if resume.unfinished is not None:
+            where += ", which is validated first"
     else:
         where = f"started afresh ({resume.reason})"
     if plan.predicted_peak_bytes is None or plan.capacity_bytes is None:

@@ -1,9 +1,9 @@
 """The levers: what each changes, what it costs, and which of its settings fit.
 
-For now one lever, the batch. It is compensated: the trainer accumulates the gradients of more and
-smaller batches, so that the effective batch and the effective weight decay stay exactly what the
-user chose; only BatchNorm sees smaller batches. Each further lever is one more function like
-`smaller_batches`, tried in the order of its cost.
+Here the batches. The training batch is compensated: the trainer accumulates the gradients of more
+and smaller batches, so that the effective batch and the effective weight decay stay exactly what
+the user chose; only BatchNorm sees smaller batches. The levers beside them stand in
+`combining`, those that cost nothing in `free`.
 """
 
 from __future__ import annotations
@@ -64,13 +64,24 @@ class Candidate:
 
 
 def smaller_batches(
-    user: RunSpec, recipe: Recipe, state: RunState, laws: Laws, failed_batch: int
+    user: RunSpec,
+    recipe: Recipe,
+    state: RunState,
+    laws: Laws,
+    below: int,
+    largest_side: int | None = None,
 ) -> tuple[Candidate, ...]:
-    """Every divisor of the effective batch below the failed one, largest first, with its peaks."""
+    """Every divisor of the effective batch below `below`, largest first, with its peaks.
+
+    `largest_side` is that of the images, in pixels, where it is not the one that was seen.
+    """
     effective_batch = recipe.effective_batch
-    image, validation_image = _image_pixels(state), _validation_image_pixels(state)
+    image, validation_image = _image_pixels(state), validation_image_pixels(state)
+    if largest_side is not None and image is not None:
+        image = min(image, largest_side**2)
+    failed_batch = (state.spec.batch if state.spec is not None else None) or below
     found = []
-    for batch in range(min(failed_batch - 1, effective_batch), 0, -1):
+    for batch in range(min(below - 1, effective_batch), 0, -1):
         if effective_batch % batch:
             continue
         peaks = Peaks(None, None)
@@ -97,7 +108,7 @@ def _image_pixels(state: RunState) -> int | None:
     return max([*(side * side for side in sides), *seen], default=0) or None
 
 
-def _validation_image_pixels(state: RunState) -> int | None:
+def validation_image_pixels(state: RunState) -> int | None:
     """Height x width of the largest validation image; rectangular ones get a margin of a stride."""
     spec = state.spec
     sizes = [f.height * f.width for f in state.footprints if f.phase == "validation"]
@@ -139,8 +150,14 @@ def fits(candidate: Candidate, limit_bytes: float) -> bool:
     return candidate.objection is None and highest is not None and highest <= limit_bytes
 
 
-def rejected(candidates: tuple[Candidate, ...], limit_bytes: float | None) -> tuple[Rejected, ...]:
-    """The candidates that were weighed and not taken, with the reason for each; at most eight."""
+def rejected(
+    candidates: tuple[Candidate, ...], limit_bytes: float | None, levers: str = ""
+) -> tuple[Rejected, ...]:
+    """The candidates that were weighed and not taken, with the reason for each; at most eight.
+
+    `levers` names what they were weighed with.
+    """
+    beside = f" with {levers}" if levers else ""
     found = []
     for each in candidates[:MAX_REJECTED]:
         reason = each.objection
@@ -148,7 +165,7 @@ def rejected(candidates: tuple[Candidate, ...], limit_bytes: float | None) -> tu
             which = "validation" if each.peaks.highest != each.peaks.training else "training"
             need, limit = bytes_text(each.peaks.highest), bytes_text(limit_bytes)
             reason = f"its {which} peak is predicted at {need}, over the {limit} that may be used"
-        found.append(Rejected(f"batch {each.batch}", reason or "too close to what failed"))
+        found.append(Rejected(f"batch {each.batch}{beside}", reason or "too close to what failed"))
     return tuple(found)
 
 

@@ -6,11 +6,12 @@ is only a bound never replaces halving, it can only ask for less than half.
 
 from __future__ import annotations
 
-import math
-
 from yolowatch.decide.budget import AttemptHistory, exhausted
+from yolowatch.decide.combining import NOTHING, Combination, combinations
 from yolowatch.decide.forecast import Laws, needed_at_failure
+from yolowatch.decide.free import FreeLever, free_lever
 from yolowatch.decide.ladder import (
+    MAX_REJECTED,
     Candidate,
     Recipe,
     batch_edits,
@@ -18,18 +19,19 @@ from yolowatch.decide.ladder import (
     rejected,
     smaller_batches,
 )
-from yolowatch.model.plan import Cost, Edits, LeverUse, Plan, Policy, Refusal
-from yolowatch.model.quantity import bytes_text
+from yolowatch.decide.wording import cannot_fit, figures, nothing_fits, recipe_words
+from yolowatch.model.plan import COSTS, Edits, LeverUse, Plan, Policy, Refusal, Rejected
 from yolowatch.model.run import RunSpec, RunState
 from yolowatch.model.verdict import Verdict, Where
 from yolowatch.trainers.families import family
 
-_FOR_A_PERSON = "A smaller image size or model is a decision for a person."
+_UNTOUCHED = Edits()
 
 
 def plan(
     *,
     user: RunSpec,
+    earlier: Edits = _UNTOUCHED,
     state: RunState,
     verdict: Verdict,
     laws: Laws,
@@ -39,8 +41,9 @@ def plan(
 ) -> Plan | Refusal:
     """What to do about a failed attempt.
 
-    `user` is attempt 0 as its trainer first described it, before any retry of its own; `state`,
-    `verdict` and `laws` are the failed attempt's; `history` includes it.
+    `user` is attempt 0 as its trainer first described it, before any retry of its own; `earlier`,
+    `state`, `verdict` and `laws` are the failed attempt's, which had been given the edits
+    `earlier`; `history` includes it.
     """
     against = _against(user, state, verdict, history, policy)
     if against is not None:
@@ -51,40 +54,102 @@ def plan(
             incident,
             "The effective batch or weight decay of the run is not known, so it cannot be kept.",
         )
+    limit = _limit(state, verdict, policy)
+    free = free_lever(state, verdict, laws, limit, earlier, _allowed(user, policy))
+    if free is not None:
+        return _plan_free(free, recipe, earlier, state, verdict, policy, incident)
     failed = _failed_batch(state)
     if failed is None:
         return Refusal(incident, "The batch that failed is not known.")
-    if failed == 1:
-        return Refusal(incident, _cannot_fit(state, verdict, laws))
-    limit = _limit(state, verdict, policy)
-    candidates = smaller_batches(user, recipe, state, laws, failed)
-    chosen, reason = _choose(candidates, laws, limit, failed, verdict, policy.margin_ratio)
-    if chosen is None:
-        return Refusal(incident, _nothing_fits(candidates, limit), rejected(candidates, limit))
-    larger = tuple(each for each in candidates if each.batch > chosen.batch)
-    edits = batch_edits(recipe, chosen.batch)
-    figures = _figures(chosen, verdict, policy)
+    return _plan_step(user, recipe, earlier, state, verdict, laws, limit, failed, policy, incident)
+
+
+def _plan_step(
+    user: RunSpec,
+    recipe: Recipe,
+    earlier: Edits,
+    state: RunState,
+    verdict: Verdict,
+    laws: Laws,
+    limit: float | None,
+    failed: int,
+    policy: Policy,
+    incident: str,
+) -> Plan | Refusal:
+    """The cheapest set of levers with the largest batch that is predicted to fit."""
     before = state.spec if state.spec is not None else user
-    effective = recipe.effective_batch
+    weighed: list[Rejected] = []
+    alone: tuple[Candidate, ...] = ()
+    allowed = _allowed(user, policy)
+    for levers in combinations(before, earlier, allowed):
+        below = failed + 1 if levers.uses else failed
+        applied = levers.applied(laws)
+        candidates = smaller_batches(user, recipe, state, applied, below, levers.largest_side)
+        if "batch" not in allowed:
+            candidates = tuple(each for each in candidates if each.batch == failed)
+        if not levers.uses:
+            alone = candidates
+        chosen, reason = _choose(candidates, applied, limit, failed, verdict, policy, levers)
+        if chosen is not None:
+            break
+        weighed += rejected(candidates, limit, levers.title)
+    else:
+        levers, candidates = NOTHING, alone
+        chosen, reason = _without_margin(alone, limit, failed, policy)
+    if chosen is None:
+        if failed == 1:
+            return Refusal(incident, cannot_fit(state, verdict, laws), tuple(weighed))
+        return Refusal(incident, nothing_fits(alone, limit), tuple(weighed[:MAX_REJECTED]))
+    larger = tuple(each for each in candidates if each.batch > chosen.batch)
+    weighed += rejected(larger, limit, levers.title)
+    reason += figures(chosen, verdict, policy)
+    effective, uses, changed = recipe.effective_batch, levers.uses, levers.edits
+    if chosen.batch != failed:
+        edits = batch_edits(recipe, chosen.batch)
+        use = LeverUse(
+            name="batch",
+            cost=COSTS["batch"],
+            before=recipe_words(before.batch, effective, before.nbs, before.weight_decay),
+            after=recipe_words(edits.batch, effective, edits.nbs, edits.weight_decay),
+            why=reason,
+        )
+        uses, changed = (*uses, use), edits.over(changed)
+    title = f"Batch {chosen.batch}" + (f" with {levers.title}" if levers.uses else "")
     return Plan(
         incident=incident,
         attempt=state.attempt + 1,
-        edits=edits,
-        levers=(
-            LeverUse(
-                name="batch",
-                cost=Cost.COMPENSATED,
-                before=_words(before.batch, effective, before.nbs, before.weight_decay),
-                after=_words(edits.batch, effective, edits.nbs, edits.weight_decay),
-                why=reason + figures,
-            ),
-        ),
+        edits=changed.over(earlier),
+        levers=uses,
         predicted_peak_bytes=chosen.peaks.highest,
         capacity_bytes=verdict.capacity_bytes,
         margin_ratio=policy.margin_ratio,
-        reason=f"Batch {chosen.batch}: {reason}{figures}.",
-        rejected=rejected(larger, limit),
+        reason=f"{title}: {reason}.",
+        rejected=tuple(weighed[-MAX_REJECTED:]),
         effective_batch=effective,
+        original=Edits(recipe.batch, recipe.nbs, recipe.weight_decay),
+    )
+
+
+def _plan_free(
+    free: FreeLever,
+    recipe: Recipe,
+    earlier: Edits,
+    state: RunState,
+    verdict: Verdict,
+    policy: Policy,
+    incident: str,
+) -> Plan:
+    """A plan of one lever that costs the science nothing; the batch stays."""
+    return Plan(
+        incident=incident,
+        attempt=state.attempt + 1,
+        edits=free.edits.over(earlier),
+        levers=(free.use,),
+        predicted_peak_bytes=free.peak_bytes,
+        capacity_bytes=verdict.capacity_bytes,
+        margin_ratio=policy.margin_ratio,
+        reason=f"The batch stays: {free.use.why}.",
+        effective_batch=recipe.effective_batch,
         original=Edits(recipe.batch, recipe.nbs, recipe.weight_decay),
     )
 
@@ -151,20 +216,40 @@ def _limit(state: RunState, verdict: Verdict, policy: Policy) -> float | None:
     return min(known) * (1.0 - policy.margin_ratio) if known else None
 
 
+def _allowed(user: RunSpec, policy: Policy) -> frozenset[str]:
+    """The levers that the policy permits and the trainer has."""
+    trainer = family(user.trainer)
+    return frozenset(policy.levers) & frozenset(trainer.LEVERS if trainer is not None else ())
+
+
+def _without_margin(
+    candidates: tuple[Candidate, ...], limit: float | None, failed: int, policy: Policy
+) -> tuple[Candidate | None, str]:
+    """The smallest batch, if it would fit were nothing kept free."""
+    small = [each for each in candidates if each.objection is None and each.batch < failed]
+    if small and limit is not None and fits(small[-1], limit / (1.0 - policy.margin_ratio)):
+        return small[-1], "no batch is predicted to leave the margin, but the smallest may fit"
+    return None, ""
+
+
 def _choose(
     candidates: tuple[Candidate, ...],
     laws: Laws,
     limit: float | None,
     failed: int,
     verdict: Verdict,
-    margin_ratio: float,
+    policy: Policy,
+    levers: Combination,
 ) -> tuple[Candidate | None, str]:
-    """(the largest candidate that may be taken, why it); None when none may."""
+    """(the largest candidate that may be taken with these levers, why it); None when none may."""
     allowed = [each for each in candidates if each.objection is None]
     predicted = limit is not None and any(each.peaks.training is not None for each in allowed)
     # The law of a training step says too little of what failed elsewhere.
     direct = verdict.where in (Where.STEP, Where.MULTI_SCALE_PEAK)
-    bound = failed - 1 if predicted and direct and not laws.weak else failed // 2
+    largest = failed if levers.uses else failed - 1
+    bound = largest if predicted and direct and not laws.weak else failed // 2
+    if levers.uses and failed == 1 and direct:
+        bound = 1  # there is no smaller batch: a lever is all that is left
     small = [each for each in allowed if each.batch <= bound]
     if limit is None or not predicted:
         if not small:
@@ -172,57 +257,9 @@ def _choose(
         return small[0], "too little is known to predict a peak, so the batch is halved"
     for each in small:
         if fits(each, limit):
-            if bound == failed - 1:
+            if bound == largest:
                 return each, "it is the largest batch that is predicted to fit"
             return each, "the prediction is only a bound, so at most half is taken"
     if laws.weak and small:
         return small[-1], "no batch is predicted to fit, but the prediction is only a bound"
-    if small and fits(small[-1], limit / (1.0 - margin_ratio)):
-        return small[-1], "no batch is predicted to leave the margin, but the smallest may fit"
     return None, ""
-
-
-def _figures(chosen: Candidate, verdict: Verdict, policy: Policy) -> str:
-    highest = chosen.peaks.highest
-    if highest is None or verdict.capacity_bytes is None:
-        return ""
-    capacity = bytes_text(verdict.capacity_bytes)
-    return f" ({bytes_text(highest)} of {capacity}, {policy.margin_ratio:.0%} to be kept free)"
-
-
-def _cannot_fit(state: RunState, verdict: Verdict, laws: Laws) -> str:
-    words = state.last_words
-    needed = needed_at_failure(words) if words is not None else None
-    capacity = bytes_text(verdict.capacity_bytes)
-    figures = ""
-    if needed is not None and verdict.capacity_bytes is not None:
-        figures = f" ({bytes_text(needed)} were needed of {capacity})"
-    elif laws.training is not None and verdict.capacity_bytes is not None:
-        fixed = bytes_text(laws.training.fixed_bytes)
-        figures = f" ({fixed} do not depend on the batch, of {capacity})"
-    return f"It cannot fit: it failed at batch 1, the smallest there is{figures}. {_FOR_A_PERSON}"
-
-
-def _nothing_fits(candidates: tuple[Candidate, ...], limit: float | None) -> str:
-    allowed = [each for each in candidates if each.objection is None]
-    if not allowed or allowed[-1].peaks.highest is None or limit is None:
-        return (
-            "There is no smaller batch that divides the effective batch and that the trainer keeps."
-        )
-    smallest = allowed[-1]
-    return (
-        f"It cannot fit at batch {smallest.batch}: its peak is predicted at "
-        f"{bytes_text(smallest.peaks.highest)}, over the {bytes_text(limit)} that may be used. "
-        f"{_FOR_A_PERSON}"
-    )
-
-
-def _words(batch: int | None, effective: int, nbs: int | None, decay: float | None) -> str:
-    if not batch:
-        return "unknown"
-    times = effective / batch
-    shown = f"{times:.0f}" if math.isclose(times, round(times)) else f"about {times:.1f}"
-    text = f"batch {batch}, {shown} an optimizer step"
-    if nbs is not None:
-        text += f", nbs {nbs}"
-    return text if decay is None else f"{text}, weight decay {decay:.6g}"

@@ -11,6 +11,7 @@ import threading
 
 from .agent import agent
 from .guard import entry
+from .levers import emergency
 from .place import place
 
 _FRAMES = 8
@@ -33,10 +34,24 @@ def left_trainer(error, *_args):
     true.
     """
     _Failure.identity = id(error)
-    _Failure.fields = _describe(error)
+    _Failure.fields = _describe(_memory_failure_behind(error))
     _Failure.final = False
     agent.flush()
     agent.tell_at_any_cost("last_words", handled=True, **_Failure.fields)
+
+
+def _memory_failure_behind(error):
+    """The lack of memory in whose handling a trainer failed once more, else the error itself.
+
+    A save that gets no memory ends in another error, because its file cannot be closed properly.
+    """
+    behind, seen = error, set()
+    while behind is not None and id(behind) not in seen:
+        if emergency.is_memory_failure(behind):
+            return behind
+        seen.add(id(behind))
+        behind = behind.__context__
+    return error
 
 
 @entry
@@ -53,6 +68,7 @@ def _at_exit():
     error = getattr(sys, "last_value", None)
     if error is not None:
         _final(error)
+        emergency.save(error)
 
 
 def _describe(error):
@@ -89,6 +105,7 @@ def install():
     def excepthook(kind, value, traceback):
         _final(value)
         previous(kind, value, traceback)
+        emergency.save(value)
 
     sys.excepthook = excepthook
     previous_thread = getattr(threading, "excepthook", None)

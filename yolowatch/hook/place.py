@@ -6,7 +6,10 @@ mixture of two steps is off by one step.
 
 
 class Place:
-    """The phase (one of `wire.PHASES`), epoch, step and shape of the batch; None is unknown."""
+    """The phase (one of `wire.PHASES`), epoch, step and shape of the batch; None is unknown.
+
+    `trained_epoch` is the epoch whose training is complete, while no checkpoint has it yet.
+    """
 
     __slots__ = (
         "phase",
@@ -18,6 +21,7 @@ class Place:
         "accumulate",
         "boxes",
         "train_calls",
+        "trained_epoch",
     )
 
     def __init__(self):
@@ -25,6 +29,7 @@ class Place:
         self.epoch = self.batch = self.height = self.width = self.accumulate = self.boxes = None
         self.step = 0
         self.train_calls = 0
+        self.trained_epoch = None
 
     def fields(self):
         """The fields of `wire`'s place."""

@@ -104,6 +104,11 @@ FIELDS = {
         "train_images": _COUNT,
         "validation_batch": _SIZE,
         "resumed": Bool(),
+        "multi_scale": Float(0.0, 1.0),  # sizes from 1 - this to 1 + this, of the image size
+        "autocast": _NAME,  # the best mixed precision that device and trainer offer
+        "checkpointable": _COUNT,  # blocks whose activations can be checkpointed
+        "checkpointed": _COUNT,  # those that are
+        "allocator": _NAME,  # the settings of the CUDA allocator
     },
     # a window of about a second
     "sample": dict(
@@ -143,6 +148,15 @@ FIELDS = {
     # from the daemon to the hook
     "order": {"id": _COUNT, "verb": _NAME, "arguments": List(Float(-1e18), 4)},
     "ack": {"id": _COUNT, "done": Bool(), "text": Str(500)},
+    # a failed training has saved its state; the lists are what the epoch's row of results shows
+    "emergency": {
+        "epoch": _EPOCH,  # the last trained one in it
+        "complete": Bool(),  # nothing of that epoch or of a later one was left out
+        "step": _COUNT,
+        "losses": List(Float(-1e18), 16),
+        "loss_names": List(Str(64), 16),
+        "rates": List(Float(-1e18), 64),
+    },
 }
 KINDS = tuple(FIELDS)
 _CODE = {kind: code for code, kind in enumerate(KINDS)}

@@ -11,6 +11,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from yolowatch.model.run import (
+    EmergencySave,
     Footprint,
     LastWords,
     Memory,
@@ -69,6 +70,14 @@ def fold(state: RunState, kind: str, message: Fields, at: float) -> RunState:
             return state
         saved = SavedCheckpoint(at, message["path"], message["epoch"], message.get("step"))
         return replace(state, checkpoint=saved)
+    if kind == "emergency":
+        if "epoch" not in message:
+            return state
+        lists = (tuple(message.get(name, ())) for name in ("losses", "loss_names", "rates"))
+        told = EmergencySave(
+            at, message["epoch"], message.get("complete", False), message.get("step"), *lists
+        )
+        return replace(state, emergency=told)
     if kind == "retry":
         retry = Retry(at, _place(message), message.get("batch_before"), message.get("text", ""))
         return replace(state, retries=(*state.retries, retry)[-16:])

@@ -6,7 +6,7 @@ directory or code, so that whoever carries a plan out cannot be told to do anyth
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -26,6 +26,16 @@ class Edits:
     batch: int | None = None
     nbs: int | None = None
     weight_decay: float | None = None
+    validation_batch: int | None = None
+    multi_scale: float | None = None  # the ratio; 0 switches it off
+    amp: str | None = None  # "bf16" or "fp16"
+    checkpointing: bool | None = None
+    expandable_segments: bool | None = None  # of the CUDA allocator
+
+    def over(self, earlier: Edits) -> Edits:
+        """These edits, and those of an earlier plan that they leave untouched."""
+        mine = {name: value for name, value in vars(self).items() if value is not None}
+        return replace(earlier, **mine)
 
 
 @dataclass(frozen=True)
@@ -80,6 +90,19 @@ class Refusal:
     rejected: tuple[Rejected, ...] = ()
 
 
+COSTS = {
+    "validation batch": Cost.FREE,
+    "allocator": Cost.FREE,
+    "batch": Cost.COMPENSATED,
+    "checkpointing": Cost.COMPENSATED,
+    "multi-scale": Cost.ALTERS_RESULT,
+    "amp": Cost.ALTERS_RESULT,
+}
+"""What each lever costs the science."""
+LEVERS = tuple(COSTS)
+"""Every lever, the cheapest first."""
+
+
 @dataclass(frozen=True)
 class Policy:
     """What the decisions may do; the values that the code does not ask the world for."""
@@ -91,6 +114,10 @@ class Policy:
     kill_grace_seconds: float = 10.0  # from SIGTERM to SIGKILL
     memory_wait_seconds: float = 120.0
     keep_checkpoints: int = 2
+    # What a failing training saves of itself: "never", "complete" for an epoch that only lacks its
+    # validation, or "any" for weights in the middle of an epoch as well.
+    emergency: str = "complete"
+    levers: tuple[str, ...] = LEVERS  # those that may be used
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from yolowatch.model.plan import Plan, Start
-from yolowatch.model.run import RunSpec, RunState
+from yolowatch.model.run import EmergencySave, RunSpec, RunState
 from yolowatch.model.verdict import Verdict
 
 
@@ -34,6 +34,19 @@ class ResumePoint:
     checkpoint: str | None = None
     epoch: int | None = None  # the last completed epoch in it, counted from 0
     sha256: str | None = None
+    emergency: EmergencySave | None = None  # where it is what the failed training saved of itself
+
+    @property
+    def unfinished(self) -> EmergencySave | None:
+        """What there is of an epoch that is trained, but not validated."""
+        return self.emergency if self.emergency is not None and self.emergency.complete else None
+
+    @property
+    def rows(self) -> int | None:
+        """How many epochs have a row of results; None where that is not known."""
+        if self.epoch is None:
+            return None
+        return self.epoch + (0 if self.unfinished else 1)
 
 
 @dataclass(frozen=True)
@@ -91,7 +104,24 @@ def _plain(value: Any) -> Any:
 def science_notes(user: RunSpec, plan: Plan, resume: ResumePoint, retried: bool) -> tuple[str, ...]:
     """What the change may cost the science, in sentences; honest about what stays the same."""
     notes = []
-    before, after = user.batch, plan.edits.batch
+    before, after, edits = user.batch, plan.edits.batch, plan.edits
+    if edits.validation_batch is not None:
+        notes.append(
+            f"Validation takes {edits.validation_batch} images at a time: its predictions and "
+            "metrics stay the same, its printed losses are means over other batches."
+        )
+    if edits.checkpointing:
+        notes.append(
+            "Activations are computed again for the gradients, which differ by rounding only; "
+            "BatchNorm counts every batch once. A step takes longer."
+        )
+    if edits.multi_scale is not None:
+        notes.append(
+            f"From now on image sizes are {1 - edits.multi_scale:.2f} to "
+            f"{1 + edits.multi_scale:.2f} times the image size: this alters the result."
+        )
+    if edits.amp is not None:
+        notes.append(f"Training goes on in {edits.amp}: this alters the result.")
     if before is not None and after is not None and after != before:
         notes.append(
             f"The effective batch stays {plan.effective_batch} and the effective weight decay "
@@ -110,6 +140,11 @@ def science_notes(user: RunSpec, plan: Plan, resume: ResumePoint, retried: bool)
             "The run was still in warm-up, in which the trainer raises the accumulation step by "
             "step: until it ends, optimizer steps see fewer images than before."
         )
+    if resume.emergency is not None and not resume.emergency.complete:
+        notes.append(
+            f"Epoch {epoch + 1} begins again with the weights that it had when memory ran out: the "
+            "images that it had seen are seen once more."
+        )
     if retried:
         notes.append(
             "Before this the trainer itself had reduced the batch; the values here are the user's."
@@ -125,7 +160,9 @@ def costs_of(state: RunState, resume: ResumePoint, failed_at: float, ended_at: f
     steps: int | None = None
     repeat: float | None = None
     if words is not None and words.place.step is not None:
-        if resume.start is Start.AFRESH:
+        if resume.unfinished is not None:
+            steps, repeat = 0, 0.0
+        elif resume.start is Start.AFRESH:
             steps = words.place.step
         elif saved is not None and saved.step is not None and saved.epoch == resume.epoch:
             steps = words.place.step - saved.step

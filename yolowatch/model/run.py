@@ -44,6 +44,11 @@ class RunSpec:
     train_images: int | None = None
     validation_batch: int | None = None
     resumed: bool | None = None
+    multi_scale: float | None = None  # sizes from 1 - this to 1 + this, of `image_size`
+    autocast: str | None = None  # the best mixed precision that device and trainer offer
+    checkpointable: int | None = None  # blocks whose activations can be checkpointed
+    checkpointed: int | None = None
+    allocator: str | None = None  # the settings of the CUDA allocator
 
     @property
     def effective_batch(self) -> int | None:
@@ -168,6 +173,24 @@ class SavedCheckpoint:
 
 
 @dataclass(frozen=True)
+class EmergencySave:
+    """What a failed training saved of itself, counted in epochs from 0.
+
+    `complete` says that nothing of epoch `epoch` but its validation is missing; then `losses` and
+    `rates` are the figures that its row of results shows. Otherwise the weights are in the middle
+    of the epoch after it.
+    """
+
+    at: float
+    epoch: int
+    complete: bool
+    step: int | None = None
+    losses: tuple[float, ...] = ()
+    loss_names: tuple[str, ...] = ()
+    rates: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class RunState:
     """Everything the hooks of one attempt have said, folded."""
 
@@ -181,6 +204,7 @@ class RunState:
     connected: int = 0
     last_epoch_ended: int | None = None
     checkpoint: SavedCheckpoint | None = None
+    emergency: EmergencySave | None = None
     last_words: LastWords | None = None
     finished: bool = False
     dropped: int = 0

@@ -5,7 +5,7 @@ A family is a module of pure functions; another trainer joins by one more module
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from yolowatch.model.plan import Edits
@@ -26,6 +26,14 @@ class Family(Protocol):
     @property
     def ADDS_TO_RESULTS(self) -> bool:
         """Whether a run that begins afresh adds to the table that it finds, or replaces it."""
+
+    @property
+    def LEVERS(self) -> Mapping[str, str]:
+        """Each lever that this family has, and by what it is carried out."""
+
+    @property
+    def REFUSED(self) -> Mapping[str, str]:
+        """Each lever that it does not have, and why."""
 
     def is_command(self, argv: Sequence[str]) -> bool:
         """Whether this argument vector is the family's own command line, asked to train."""

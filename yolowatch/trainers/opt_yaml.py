@@ -19,6 +19,15 @@ from yolowatch.trainers import results, yaml_lines
 
 CONFIGURATIONS = ("opt.yaml", "hyp.yaml")
 ADDS_TO_RESULTS = True
+LEVERS = {
+    "validation batch": "hook: the batches of the validation loader",
+    "allocator": "environment: `PYTORCH_CUDA_ALLOC_CONF`",
+    "batch": "`opt.yaml` or `--batch-size`; `nbs` by the hook, in the code that runs",
+    "checkpointing": "hook: `forward` of the big blocks",
+    "multi-scale": "hook: the program's `random.randrange`",
+    "amp": "hook: the program's `check_amp`, fp16",
+}
+REFUSED: dict[str, str] = {}
 
 _SCRIPT = re.compile(r"(?:.*/)?\w*train\w*\.py\Z")
 _MODULE = re.compile(r"(?:\w+\.)*\w*train\w*\Z")

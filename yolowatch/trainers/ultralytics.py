@@ -19,6 +19,15 @@ from yolowatch.trainers import results, yaml_lines
 NAME = "ultralytics"
 CONFIGURATIONS = ("args.yaml",)
 ADDS_TO_RESULTS = False
+LEVERS = {
+    "validation batch": "hook: the batches of the validation loader",
+    "allocator": "environment: `PYTORCH_CUDA_ALLOC_CONF`",
+    "batch": "`batch=` and `args.yaml`; `nbs` and `weight_decay` by the hook",
+    "checkpointing": "hook: `forward` of the big blocks",
+    "multi-scale": "hook: `args.multi_scale`",
+    "amp": "hook: `args.amp`, bf16 or fp16",
+}
+REFUSED: dict[str, str] = {}
 
 _PROGRAMS = ("yolo", "ultralytics")
 _MODULES = ("ultralytics", "ultralytics.cfg", "ultralytics.cfg.__init__")

@@ -3,6 +3,8 @@
 from yolowatch.trainers.opt_yaml import (
     ADDS_TO_RESULTS,
     CONFIGURATIONS,
+    LEVERS,
+    REFUSED,
     fresh_command,
     is_command,
     resume_command,
@@ -16,7 +18,9 @@ NAME = "yolov5"
 __all__ = [
     "ADDS_TO_RESULTS",
     "CONFIGURATIONS",
+    "LEVERS",
     "NAME",
+    "REFUSED",
     "fresh_command",
     "is_command",
     "resume_command",

@@ -1,5 +1,6 @@
 """YOLOv9: `train.py`, `train_dual.py` and `train_triple.py`, in the repository or a package."""
 
+from yolowatch.trainers import opt_yaml
 from yolowatch.trainers.opt_yaml import (
     ADDS_TO_RESULTS,
     CONFIGURATIONS,
@@ -12,11 +13,15 @@ from yolowatch.trainers.opt_yaml import (
 )
 
 NAME = "yolov9"
+REFUSED = {"amp": "its trainer always uses mixed precision where the device can"}
+LEVERS = {lever: means for lever, means in opt_yaml.LEVERS.items() if lever not in REFUSED}
 
 __all__ = [
     "ADDS_TO_RESULTS",
     "CONFIGURATIONS",
+    "LEVERS",
     "NAME",
+    "REFUSED",
     "fresh_command",
     "is_command",
     "resume_command",

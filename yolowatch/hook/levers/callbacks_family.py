@@ -3,20 +3,27 @@
 Touches, of the first training of the process only: the constant `nbs` in the code of `train()`, in
 memory; the attribute `batch_size` of its options; and, where a user's program is not resumed by its
 command line, `resume`, `save_dir` and the file of the settings. The weight decay stands in that
-file, which the executor has rewritten.
+file, which the executor has rewritten. Where the validation batch is smaller: the batches of the
+validation loader. Where an epoch is to be finished: its number as the first one, no batches in it,
+and the losses of its row.
 
 Why so: `nbs` is a local constant, and both the accumulation and its warm-up follow from it. A
 resume takes every other value from `opt.yaml`, a fresh start from its command line; giving the same
 absolute values again changes nothing.
 """
 
+import functools
 import os
+import sys
 
-from ..guard import entry, faults
+from ..frames import values_of
+from ..guard import around, entry, faults
 from ..place import place
-from . import constants, edits
+from . import checkpointing, constants, edits, multi_scale, validation_batch
+from .finishing import Unfinished
 
 _changes = {}  # the edits of this attempt; empty in one that changes nothing
+_unfinished = Unfinished({})
 
 
 @entry
@@ -25,6 +32,73 @@ def install(train):
     _changes.update(edits.from_environment())
     if _changes.get("nbs"):
         constants.replace(train, "nbs", _changes["nbs"])
+    program = train.__globals__
+    if multi_scale.is_needed(program):
+        multi_scale.install(program)
+    if _changes.get("multi_scale") is not None:
+        multi_scale.install(program).ratio = _changes["multi_scale"]
+    if _changes.get("amp"):
+        around_amp(program)
+    if _changes.get("validation_batch"):
+        around(sys.modules[train.__module__], "create_dataloader", after=_loader_made)
+    _begin_at(program, Unfinished(_changes))
+
+
+def around_amp(program):
+    """Let the training program find that mixed precision works."""
+    original = program["check_amp"]
+
+    @functools.wraps(original)
+    def check_amp(*args, **kwargs):
+        return True if _is_ours() else original(*args, **kwargs)
+
+    program["check_amp"] = check_amp
+
+
+@entry
+def set_up(loop):
+    """Everything is built, and no epoch has begun."""
+    if _is_ours() and _changes.get("checkpointing"):
+        checkpointing.install(values_of(loop, "model")[0])
+
+
+@entry
+def _loader_made(result, *_args, **kwargs):
+    """Only the loader for validation is padded."""
+    if _is_ours() and kwargs.get("pad") == 0.5:
+        validation_batch.shrink(result[0], _changes["validation_batch"])
+
+
+def _begin_at(program, unfinished):
+    """The epoch that is to be finished is the first one, though it is trained already."""
+    global _unfinished
+    original = program.get("smart_resume")
+    if unfinished.epoch is None or original is None:
+        return
+    _unfinished = unfinished
+
+    @functools.wraps(original)
+    def smart_resume(ckpt, *args, **kwargs):
+        best_fitness, start_epoch, epochs = original(ckpt, *args, **kwargs)
+        if _is_ours() and start_epoch == unfinished.epoch + 1:
+            start_epoch = unfinished.epoch
+        return best_fitness, start_epoch, epochs
+
+    program["smart_resume"] = smart_resume
+
+
+def epoch_begins(loop):
+    """An epoch that is only to be finished has no batches."""
+    if _unfinished.epoch is not None:
+        _unfinished.begin(*values_of(loop, "epoch", "train_loader"))
+
+
+def epoch_trained(loop):
+    """Its row shows the losses with which it was trained."""
+    if _unfinished.end():
+        means = values_of(loop, "mloss")[0]
+        if len(_unfinished.losses) == len(means):
+            means.copy_(sys.modules["torch"].tensor(_unfinished.losses))
 
 
 def _is_ours():

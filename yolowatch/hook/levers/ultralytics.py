@@ -6,6 +6,9 @@ so) and `args.save_dir` where a run begins afresh in the directory it already ha
 of iterations by which `optimizer=auto` chooses, so that a smaller batch does not choose another
 optimizer. Where the checkpoint holds another weight decay than the user's run applied (the
 trainer's own retry with a smaller batch changes it), the optimizer's groups get the user's back.
+Where a plan says so: `args.amp`, `args.multi_scale`, the forward of the model's big blocks, and the
+batches of the validation loader. Where an epoch is to be
+finished: its number as the first one, no batches in it, and the figures of its row.
 
 Why here: `check_resume` takes the configuration from the checkpoint and ignores nbs and
 weight_decay on the command line; it is the last step before the trainer uses any of them.
@@ -13,10 +16,12 @@ weight_decay on the command line; it is the last step before the trainer uses an
 
 import functools
 import math
+import sys
 
 from ..guard import around, entry, faults
 from ..place import place
-from . import edits
+from . import checkpointing, edits, multi_scale, validation_batch
+from .finishing import Unfinished
 
 
 def install(base):
@@ -34,7 +39,12 @@ def install(base):
         return result
 
     base.check_resume = check_resume
+    if changes.get("validation_batch"):
+        around(base, "_setup_train", before=functools.partial(_watch_loaders, changes))
+    if changes.get("checkpointing"):
+        around(base, "_setup_train", after=_checkpoint)
     _keep_optimizer_choice(base, changes)
+    _begin_at(base, Unfinished(changes))
     if changes.get("effective_weight_decay"):
         decay = functools.partial(_restore_decay, changes["effective_weight_decay"])
         around(base, "resume_training", after=decay)
@@ -59,8 +69,101 @@ def _after_check(trainer, changes):
     for name in ("batch", "nbs", "weight_decay"):
         if changes.get(name) is not None:
             setattr(trainer.args, name, changes[name])
+    if changes.get("amp"):
+        # Releases before 8.4 know only on and off.
+        trainer.args.amp = "bf16" if changes["amp"] == "bf16" else True
+    if changes.get("multi_scale") is not None:
+        set_multi_scale(trainer, changes["multi_scale"])
     if changes["start"] == "afresh":
         trainer.args.save_dir = changes["run_dir"]
+
+
+def set_multi_scale(trainer, ratio):
+    """Narrow the range of sizes to 1 - ratio to 1 + ratio; the trainer reads it for each batch."""
+    if isinstance(trainer.args.multi_scale, bool):  # releases before 8.4 draw from a fixed range
+        drawing = sys.modules["ultralytics.models.yolo.detect.train"]
+        multi_scale.install(vars(drawing)).ratio = ratio
+        trainer.args.multi_scale = ratio > 0
+    else:
+        trainer.args.multi_scale = ratio
+
+
+@entry
+def _checkpoint(_result, trainer, *_args):
+    if _is_ours():
+        checkpointing.install(trainer.model)
+
+
+@entry
+def _watch_loaders(changes, trainer, *_args):
+    """Each task's trainer has a `get_dataloader` of its own: it is known when there is one."""
+    if not _is_ours():
+        return
+    owner = next(each for each in type(trainer).__mro__ if "get_dataloader" in vars(each))
+    batch = changes["validation_batch"]
+
+    def shrink(loader, _trainer, *args, **kwargs):
+        if kwargs.get("mode", args[3] if len(args) > 3 else None) == "val" and _is_ours():
+            validation_batch.shrink(loader, batch)
+
+    around(owner, "get_dataloader", after=entry(shrink))
+
+
+_unfinished = Unfinished({})
+
+
+def _begin_at(base, unfinished):
+    """The epoch that is to be finished is the first one, though it is trained already."""
+    global _unfinished
+    if unfinished.epoch is None:
+        return
+    _unfinished = unfinished
+    original = base.resume_training
+
+    @functools.wraps(original)
+    def resume_training(trainer, ckpt, *args, **kwargs):
+        mine = _is_ours() and ckpt is not None and ckpt.get("epoch") == unfinished.epoch
+        if not mine:
+            return original(trainer, ckpt, *args, **kwargs)
+        # The trainer asks for 0 < start < epochs: that the first epoch can be finished as well,
+        # there is one more for as long as it asks.
+        first = unfinished.epoch == 0
+        trainer.epochs += first
+        ckpt["epoch"] -= not first
+        result = original(trainer, ckpt, *args, **kwargs)
+        trainer.epochs -= first
+        trainer.start_epoch = unfinished.epoch
+        criterion = getattr(trainer.model, "criterion", None)
+        if first and hasattr(criterion, "updates"):
+            criterion.updates -= 2
+            criterion.update()
+        return result
+
+    base.resume_training = resume_training
+
+
+def epoch_begins(trainer):
+    """An epoch that is only to be finished has no batches."""
+    if _unfinished.begin(trainer.epoch, trainer.train_loader):
+        model = getattr(trainer.model, "module", trainer.model)
+        if getattr(model, "criterion", None) is None:
+            model.criterion = model.init_criterion()  # the first batch would have made it
+
+
+def epoch_trained(trainer):
+    """Its row shows the losses and learning rates with which it was trained."""
+    if not _unfinished.end():
+        return
+    if _unfinished.losses:
+        torch = sys.modules["torch"]
+        losses = torch.tensor(_unfinished.losses, device=trainer.device)
+        trainer.loss = losses.sum()  # stands for that of the last batch, which must be a number
+        if _unfinished.loss_names:  # releases since 8.4 name each of them
+            trainer.loss_names = tuple(_unfinished.loss_names)
+            losses = dict(zip(trainer.loss_names, losses))
+        trainer.tloss = trainer.loss_items = losses
+    if _unfinished.rates:
+        trainer.lr = dict(zip(trainer.lr, _unfinished.rates))
 
 
 @entry

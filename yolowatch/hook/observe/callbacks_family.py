@@ -17,11 +17,12 @@ import sys
 
 from .. import oom
 from ..agent import agent
+from ..frames import values_of
 from ..guard import around, entry
 from ..levers import callbacks_family as levers
+from ..levers import emergency_callbacks_family
 from ..place import place
 from .callbacks_family_run import NEEDED, describe, describe_options
-from .frames import values_of
 
 _ARGUMENTS = ("hyp", "opt", "device", "callbacks")
 
@@ -46,6 +47,7 @@ def install(name):
     base = getattr(sys.modules[name], "Callbacks", None)
     if inspect.isclass(base) and hasattr(base, "register_action") and hasattr(base, "run"):
         _wrap_callbacks(base)
+        emergency_callbacks_family.install(_is_loop)
 
 
 def _wrap_callbacks(base):
@@ -143,6 +145,7 @@ def _tell_run(frame):
 
 
 def _train_start(frame, _args, _kwargs):
+    levers.set_up(_loop_of(frame))
     device = values_of(_loop_of(frame), "device")[0]
     if device.type == "cuda":
         oom.observe_cuda(sys.modules["torch"])
@@ -151,7 +154,10 @@ def _train_start(frame, _args, _kwargs):
 
 
 def _epoch_start(frame, _args, _kwargs):
-    place.epoch = values_of(_loop_of(frame), "epoch")[0]
+    loop = _loop_of(frame)
+    levers.epoch_begins(loop)
+    place.epoch = values_of(loop, "epoch")[0]
+    place.trained_epoch = None
     place.phase = "data"
     _Seen.validated = False
 
@@ -177,7 +183,9 @@ def _batch_end(frame, _args, _kwargs):
             _tell_run(frame)
 
 
-def _epoch_trained(_frame, _args, _kwargs):
+def _epoch_trained(frame, _args, _kwargs):
+    levers.epoch_trained(_loop_of(frame))
+    place.trained_epoch = place.epoch
     place.phase = "validation"
 
 
@@ -197,6 +205,7 @@ def _validation_end(_frame, _args, _kwargs):
 def _epoch_end(_frame, args, _kwargs):
     if len(args) > 1 and args[1] == place.epoch and place.phase == "validation":
         agent.tell("epoch_end", epoch=place.epoch, validated=_Seen.validated)
+    place.trained_epoch = None
     place.phase = "save"
 
 

@@ -3,7 +3,9 @@
 import os
 import sys
 
+from ..levers import checkpointing, multi_scale
 from ..place import place
+from .ultralytics_run import allocator_settings
 
 # The local variables of `train()` that a description is made of.
 NEEDED = (
@@ -39,7 +41,8 @@ def describe(values, configured_decay, program):
     """The fields of `wire`'s run, from the variables of the loop once it is set up."""
     opt, model, optimizer = values["opt"], values["model"], values["optimizer"]
     stride, amp = values["gs"], values["amp"]
-    smallest, largest = _sizes(opt, values["imgsz"], stride)
+    smallest, largest = _sizes(_ratio(opt, program), values["imgsz"], stride)
+    blocks = checkpointing.count(model)
     parameters = list(model.parameters())
     trainable = sum(p.numel() * p.element_size() for p in parameters if p.requires_grad)
     name = type(optimizer).__name__
@@ -66,6 +69,11 @@ def describe(values, configured_decay, program):
         parameter_bytes=sum(p.numel() * p.element_size() for p in parameters),
         train_images=len(dataset) if dataset is not None else None,
         validation_batch=getattr(values["val_loader"], "batch_size", None),
+        multi_scale=_ratio(opt, program),
+        autocast="fp16" if values["device"].type == "cuda" else None,
+        checkpointable=blocks[0],
+        checkpointed=blocks[1],
+        allocator=allocator_settings(),
     )
     return fields
 
@@ -86,14 +94,22 @@ def _nominal_accumulate(values):
     return max(round(values["nbs"] / values["batch_size"]), 1)
 
 
-def _sizes(opt, size, stride):
+def _ratio(opt, program):
+    """The multi-scale range as a ratio, which no option says."""
+    if not opt.multi_scale:
+        return 0.0
+    ratio = getattr(program.get("random"), "ratio", None)
+    return multi_scale.WIDEST if ratio is None else ratio
+
+
+def _sizes(ratio, size, stride):
     """The smallest and the largest image size of the multi-scale range, as the trainer rounds
     them.
     """
-    if not opt.multi_scale:
+    if not ratio:
         return size, size
-    smallest = int(size * 0.5) // stride * stride
-    return smallest, (int(size * 1.5) + stride - 1) // stride * stride
+    smallest = int(size * (1 - ratio)) // stride * stride
+    return smallest, (int(size * (1 + ratio)) + stride - 1) // stride * stride
 
 
 def _package(program):

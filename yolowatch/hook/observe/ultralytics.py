@@ -12,6 +12,7 @@ import sys
 from .. import oom
 from ..agent import agent
 from ..guard import around, entry
+from ..levers import emergency_ultralytics
 from ..levers import ultralytics as levers
 from ..place import place
 from .ultralytics_run import describe
@@ -32,6 +33,7 @@ def install():
     from ultralytics.nn import tasks
 
     base = trainer.BaseTrainer
+    emergency_ultralytics.install(base)
     levers.install(base)
     around(base, "__init__", before=_creating, after=_created)
     around(base, "train", failed=oom.left_trainer)
@@ -73,6 +75,8 @@ def _train_start(trainer):
 
 
 def _epoch_start(trainer):
+    levers.epoch_begins(trainer)
+    place.trained_epoch = None
     place.epoch = trainer.epoch
     place.phase = "data"
     if _Seen.batch is not None and trainer.batch_size != _Seen.batch:
@@ -100,7 +104,9 @@ def _batch_end(trainer):
             agent.tell_run(**describe(trainer))
 
 
-def _epoch_trained(_trainer):
+def _epoch_trained(trainer):
+    levers.epoch_trained(trainer)
+    place.trained_epoch = trainer.epoch
     place.phase = "data"
 
 
@@ -204,6 +210,7 @@ def _validator_event(_validator, event, *_args):
 
 @entry
 def _save_begins(*_args, **_kwargs):
+    place.trained_epoch = None
     place.phase = "save"
 
 

@@ -3,6 +3,7 @@
 import os
 import sys
 
+from ..levers import checkpointing
 from ..place import place
 
 # Bytes of optimizer state for each byte of parameters, once every state exists.
@@ -42,6 +43,7 @@ def describe(trainer):
         parameters = list(model.parameters())
         parameter_bytes = sum(p.numel() * p.element_size() for p in parameters)
         trainable_bytes = sum(p.numel() * p.element_size() for p in parameters if p.requires_grad)
+    blocks = checkpointing.count(model) if model is not None else None
     name = type(optimizer).__name__ if optimizer is not None else None
     ratio = _STATE_RATIO.get(name)
     loader = getattr(trainer, "train_loader", None)
@@ -77,6 +79,11 @@ def describe(trainer):
         "train_images": len(loader.dataset) if loader is not None else None,
         "validation_batch": getattr(test_loader, "batch_size", None),
         "resumed": bool(trainer.args.resume),
+        "multi_scale": ratio_of(args.multi_scale),
+        "autocast": _autocast(trainer),
+        "checkpointable": blocks[0] if blocks else None,
+        "checkpointed": blocks[1] if blocks else None,
+        "allocator": allocator_settings(),
     }
 
 
@@ -103,14 +110,36 @@ def _precision(trainer):
     return "bf16" if trainer.args.amp == "bf16" else "fp16"
 
 
+def ratio_of(scale):
+    """The multi-scale range as a ratio; releases before 8.4 know only on and off."""
+    if scale is True:
+        drawing = sys.modules.get("ultralytics.models.yolo.detect.train")
+        ratio = getattr(getattr(drawing, "random", None), "ratio", None)
+        return 0.5 if ratio is None else ratio
+    return float(scale or 0.0)
+
+
+def _autocast(trainer):
+    """The best mixed precision there is for this trainer on its device, or None."""
+    if trainer.device.type != "cuda":
+        return None
+    release = tuple(map(int, sys.modules["ultralytics"].__version__.split(".")[:2]))
+    bf16 = release >= (8, 4) and sys.modules["torch"].cuda.is_bf16_supported()
+    return "bf16" if bf16 else "fp16"
+
+
+def allocator_settings():
+    """What the CUDA allocator of this process was told, or None."""
+    names = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")
+    return next((os.environ[name] for name in names if os.environ.get(name)), None)
+
+
 def _sizes(args, stride):
     """The smallest and the largest image size of the multi-scale range, as the trainer rounds
     them.
     """
     size = args.imgsz if isinstance(args.imgsz, int) else max(args.imgsz)
-    scale = args.multi_scale
-    if scale is True:
-        scale = 0.5  # releases before 8.4 know only on and off
+    scale = ratio_of(args.multi_scale)
     if not scale:
         return size, size
     smallest = max(int(size * (1.0 - scale)), stride) // stride * stride

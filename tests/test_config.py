@@ -1,0 +1,81 @@
+"""The policy file: what it may say, and one sentence for everything else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from yolowatch import config
+from yolowatch.errors import ConfigError
+from yolowatch.model.plan import LEVERS, Policy
+
+
+def read(text: str) -> Policy:
+    return config.policy(text, "policy.yaml", Policy(mode="recommend"))
+
+
+def test_nothing_said_changes_nothing() -> None:
+    assert read("") == read("# only a comment\n") == Policy(mode="recommend")
+
+
+def test_everything_can_be_said() -> None:
+    text = """
+margin: 0.1
+levers: [batch, validation batch]
+emergency: any
+attempts_without_progress: 5
+exit_grace_seconds: 30
+kill_grace_seconds: 2.5
+memory_wait_seconds: 0
+keep_checkpoints: 3
+"""
+    assert read(text) == replace(
+        Policy(mode="recommend"),
+        margin_ratio=0.1,
+        levers=("validation batch", "batch"),
+        emergency="any",
+        attempts_without_progress=5,
+        exit_grace_seconds=30.0,
+        kill_grace_seconds=2.5,
+        memory_wait_seconds=0.0,
+        keep_checkpoints=3,
+    )
+    assert len(config.KEYS) == 8, "a new key belongs in here"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("marign: 0.1", "policy.yaml has the unknown key 'marign': did you mean 'margin'?"),
+        ("margin: 1.5", "policy.yaml: margin must be a part from 0 to 0.9, not 1.5."),
+        ("margin: true", "policy.yaml: margin must be a part from 0 to 0.9, not True."),
+        ("emergency: off", "policy.yaml: emergency must be one of: never, complete, any, not"),
+        ("levers: batch", "policy.yaml: levers must be a list of some of: validation batch"),
+        ("levers: [bacth]", "policy.yaml: levers must be a list of some of: validation batch"),
+        ("keep_checkpoints: 0", "keep_checkpoints must be a whole number from 1 to 100, not 0."),
+        ("keep_checkpoints: 2.5", "keep_checkpoints must be a whole number from 1 to 100"),
+        ("margin: [", "policy.yaml, line 1 is no YAML"),
+        ("- margin", "policy.yaml must be a mapping"),
+        ("!!python/object/apply:os.system [x]", "is no YAML"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(text: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        read(text)
+    assert sentence in str(raised.value)
+    assert raised.value.exit_code == 121
+    assert "\n" not in str(raised.value)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_policy_or_a_sentence(text: str) -> None:
+    sentence, found = "", Policy()
+    try:
+        found = read(text)
+    except ConfigError as error:
+        sentence = str(error)
+    assert set(found.levers) <= set(LEVERS)
+    assert "\n" not in sentence

@@ -1,0 +1,212 @@
+"""A sitecustomize that makes any training run out of memory at a chosen place, for real.
+
+FAIL_AT names the place: forward, optimizer, validation or save; FAIL_EPOCH the epoch (default 1). A
+limit on the data segment is set there, so that the allocator itself refuses. For `forward` and
+`validation` the limit stays for later attempts, at the same place; `optimizer` and `save` fail
+once. ROOM is what is left for validation, in MiB.
+
+What the training had learnt is appended to FACTS, one JSON object an event: hashes of the model, of
+the EMA and of the optimizer's state, in the half precision in which trainers save.
+"""
+
+import hashlib
+import json
+import os
+import resource
+import sys
+from pathlib import Path
+
+PLACE = os.environ.get("FAIL_AT", "")
+EPOCH = int(os.environ.get("FAIL_EPOCH", "1"))
+ROOM = int(os.environ.get("ROOM", "80")) << 20
+LIMIT = Path(os.environ["LIMIT_FILE"])
+WATCHED = "ultralytics.engine.trainer"
+
+
+def data(name="VmData"):
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1]) * 1024
+    raise KeyError(name)
+
+
+def set_limit(limit_bytes):
+    resource.setrlimit(resource.RLIMIT_DATA, (int(limit_bytes), -1))
+
+
+def lift():
+    # Never without one: from the start the data segment is what counts.
+    set_limit(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 9 // 10)
+
+
+def once(limit_bytes):
+    if not LIMIT.exists():
+        LIMIT.write_text("once")
+        set_limit(limit_bytes)
+
+
+def kept(limit_bytes):
+    if not LIMIT.exists():
+        LIMIT.write_text(str(int(limit_bytes)))
+    set_limit(int(LIMIT.read_text()))
+
+
+def digest(tensors):
+    found = hashlib.sha256()
+    for tensor in tensors:
+        found.update(tensor.detach().cpu().half().numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def told(event, live):
+    model, ema, optimizer = live["model"], live["ema"], live["optimizer"]
+    floating = [t for t in ema.ema.state_dict().values() if t.is_floating_point()]
+    states = [
+        state[key]
+        for group in optimizer.param_groups
+        for state in (optimizer.state.get(p, {}) for p in group["params"])
+        for key in sorted(state)
+        if hasattr(state[key], "is_floating_point")
+    ]
+    line = {
+        "event": event,
+        "pid": os.getpid(),
+        "epoch": live["epoch"],
+        "batches": Seen.batches,
+        "model": digest(model.parameters()),
+        "ema": digest(floating),
+        "optimizer": digest(states),
+        "validation_batch": live["validation_batch"],
+        "batch": live["batch"],
+        "start_epoch": live["start_epoch"],
+    }
+    with open(os.environ["FACTS"], "a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+class Seen:
+    batches = peak = 0
+    epoch = None
+    between = ()
+
+
+def happened(event, live):
+    """One event of the training loop; `live()` are its variables."""
+    if event == "on_train_start":
+        told(event, live())
+    elif event == "on_train_epoch_start":
+        Seen.epoch = live()["epoch"]
+    elif event == "on_train_batch_start":
+        Seen.between += (data(),)
+        if PLACE == "forward" and (
+            LIMIT.exists() or (Seen.epoch, len(Seen.between) > 1) >= (EPOCH, True)
+        ):
+            middle = sorted(Seen.between)[len(Seen.between) // 2]
+            kept(middle + (Seen.peak - middle) / 2)
+    elif event == "on_train_batch_end":
+        Seen.batches += 1
+        Seen.peak = max(Seen.peak, data("VmPeak") - data("VmSize") + data())
+        told(event, live())
+    elif event == "on_train_epoch_end":
+        lift()
+    elif event == "on_val_start" and Seen.epoch is not None:
+        told(event, live())
+        if PLACE == "validation" and (LIMIT.exists() or Seen.epoch >= EPOCH):
+            kept(data() + ROOM)
+    elif event == "on_val_end" and Seen.epoch is not None:
+        lift()
+        if PLACE == "save" and Seen.epoch >= EPOCH:
+            once(data() + (3 << 20))
+
+
+def before_step(optimizer, *_arguments):
+    if PLACE == "optimizer" and Seen.epoch == EPOCH and not optimizer.state:
+        sizes = [p.numel() * p.element_size() for g in optimizer.param_groups for p in g["params"]]
+        once(data() + sum(sizes) // 2)
+
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name != WATCHED and not name.endswith("utils.callbacks"):
+            return None
+        sys.meta_path.remove(self)
+        import importlib.util
+
+        spec = importlib.util.find_spec(name)
+        sys.meta_path.insert(0, self)
+        execute = spec.loader.exec_module
+
+        def exec_module(module):
+            execute(module)
+            if name == WATCHED:
+                watch_trainer(module)
+            elif hasattr(module, "Callbacks"):
+                watch_callbacks(module.Callbacks)
+            from torch.optim import optimizer
+
+            optimizer.register_optimizer_step_pre_hook(before_step)
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+def watch_trainer(module):
+    from ultralytics.engine import validator
+
+    base = module.BaseTrainer
+    original, of_validator = base.run_callbacks, validator.BaseValidator.run_callbacks
+    current = []
+
+    def live():
+        trainer = current[0]
+        return {
+            "model": trainer.model,
+            "ema": trainer.ema,
+            "optimizer": trainer.optimizer,
+            "epoch": getattr(trainer, "epoch", None),
+            "start_epoch": trainer.start_epoch,
+            "batch": trainer.batch_size,
+            "validation_batch": trainer.test_loader.batch_size,
+        }
+
+    def run_callbacks(trainer, event):
+        current[:] = [trainer]
+        original(trainer, event)
+        happened(event, live)
+
+    def run_validator_callbacks(self, event):
+        of_validator(self, event)
+        if self.training:
+            happened(event, live)
+
+    base.run_callbacks = run_callbacks
+    validator.BaseValidator.run_callbacks = run_validator_callbacks
+
+
+def watch_callbacks(callbacks):
+    original = callbacks.run
+
+    def run(self, hook, *args, **kwargs):
+        original(self, hook, *args, **kwargs)
+        frame = sys._getframe(1)
+        while frame is not None and frame.f_code.co_name != "train":
+            frame = frame.f_back
+
+        def live():
+            found = frame.f_locals
+            names = ("model", "ema", "optimizer", "start_epoch")
+            return {
+                **{name: found[name] for name in names},
+                "epoch": found.get("epoch"),
+                "batch": found["batch_size"],
+                "validation_batch": found["val_loader"].batch_size,
+            }
+
+        if frame is not None:
+            happened(hook, live)
+
+    callbacks.run = run
+
+
+lift()
+sys.meta_path.insert(0, Finder())

@@ -1,0 +1,120 @@
+"""The emergency checkpoint: what a memory failure would lose, saved by the dying process itself.
+
+Only where the launcher asked for it, only for a memory failure that ends the process, and only of a
+state that is whole: the one after the last optimizer step, if the failure came in forward, loss,
+backward or validation. In the optimizer's step, the EMA's update or a save the state is half
+updated: nothing is saved then.
+
+Touches: the local variables of the frames that failed are cleared (their tensors fill the memory),
+the gradients and the CUDA cache are let go, and one file is written, `.yolowatch/emergency.pt` in
+the run directory, whole or not at all. The trainer's own checkpoints are left alone; whether this
+one is used is the daemon's decision.
+"""
+
+import gc
+import math
+import os
+import sys
+import traceback
+
+from ..agent import agent
+from ..guard import entry
+from ..place import place
+
+FILE = os.path.join(".yolowatch", "emergency.pt")
+_FAILURES = ("out of memory", "allocate memory", "ALLOC_FAILED", "CUDNN_STATUS", "CUBLAS_STATUS",
+             "unable to find an engine", "bad_alloc")  # fmt: skip
+
+find_loop = []  # of each trainer family: a function of the failed frames, None or a `Loop`
+
+
+class Loop:
+    """A training that failed; each trainer family has its own.
+
+    `save(file, epoch, complete)` writes the trainer's format, with `epoch` as the last trained one;
+    `losses` and `loss_names` are the means of the epoch's training losses and `rates` the learning
+    rates that its row of results would show.
+    """
+
+    run_dir = None
+    losses = ()
+    loss_names = ()
+    rates = ()
+
+    def release(self):
+        """Let go of what only the failed batch needs, the gradients above all."""
+
+    def save(self, file, epoch, complete):
+        raise NotImplementedError
+
+
+class _Done:
+    once = False
+
+
+@entry
+def save(error):
+    """Called when nothing will handle `error` any more, with its traceback printed already."""
+    wanted = os.environ.get("YOLOWATCH_EMERGENCY")
+    if _Done.once or not wanted or sys.flags.inspect or not is_memory_failure(error):
+        return
+    _Done.once = True
+    complete = place.trained_epoch is not None and place.trained_epoch == place.epoch
+    if complete and place.phase != "validation":
+        return
+    if not complete and (wanted != "any" or place.phase not in ("forward", "loss", "backward")):
+        return
+    # A checkpoint names the last epoch that is trained: none can be resumed before the first is.
+    epoch = place.epoch if complete else (place.epoch or 0) - 1
+    if epoch < 0 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return
+    loop = _loop_of(error)
+    if loop is None or not all(map(math.isfinite, loop.losses)):
+        return
+    _release(error, loop)
+    _write(loop, epoch, complete)
+    agent.tell_at_any_cost(
+        "emergency",
+        epoch=epoch,
+        complete=complete,
+        step=place.step,
+        losses=loop.losses if complete else (),
+        loss_names=loop.loss_names,
+        rates=loop.rates,
+    )
+
+
+def is_memory_failure(error):
+    """Whether this exception may be a lack of memory; what it really is, the daemon decides."""
+    text = str(error)
+    return isinstance(error, MemoryError) or any(each in text for each in _FAILURES)
+
+
+def _loop_of(error):
+    frames = [frame for frame, _line in traceback.walk_tb(error.__traceback__)]
+    found = (find(frames) for find in find_loop)
+    return next((loop for loop in found if loop is not None), None)
+
+
+def _release(error, loop):
+    seen = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
+    loop.release()
+    gc.collect()
+    cuda = sys.modules["torch"].cuda
+    if cuda.is_initialized():
+        cuda.empty_cache()
+
+
+def _write(loop, epoch, complete):
+    path = os.path.join(loop.run_dir, FILE)
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    unfinished = path + ".new"
+    with open(unfinished, "wb") as file:
+        loop.save(file, epoch, complete)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(unfinished, path)
