@@ -159,6 +159,10 @@ class Agent:
         near = used is not None and capacity and capacity - used < _NEAR * capacity
         return DANGER_SECONDS if near else CALM_SECONDS
 
+    def tell_faults(self):
+        """Send what failed in the hook and was not told yet."""
+        _tell_faults()
+
     def flush(self):
         """Send the footprints that were collected."""
         items = self.footprints.take() if self.footprints is not None else ()

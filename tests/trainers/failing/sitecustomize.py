@@ -112,7 +112,8 @@ def happened(event, live):
     elif event == "on_val_start" and Seen.epoch is not None:
         told(event, live())
         if PLACE == "validation" and (LIMIT.exists() or Seen.epoch >= EPOCH):
-            kept(data() + ROOM)
+            LIMIT.touch()
+            set_limit(data() + ROOM)
     elif event == "on_val_end" and Seen.epoch is not None:
         lift()
         if PLACE == "save" and Seen.epoch >= EPOCH:

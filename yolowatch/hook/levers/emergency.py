@@ -23,7 +23,7 @@ from ..place import place
 
 FILE = os.path.join(".yolowatch", "emergency.pt")
 _FAILURES = ("out of memory", "allocate memory", "ALLOC_FAILED", "CUDNN_STATUS", "CUBLAS_STATUS",
-             "unable to find an engine", "bad_alloc")  # fmt: skip
+             "unable to find an engine", "could not create a primitive", "bad_alloc")  # fmt: skip
 
 find_loop = []  # of each trainer family: a function of the failed frames, None or a `Loop`
 
@@ -52,9 +52,14 @@ class _Done:
     once = False
 
 
-@entry
 def save(error):
     """Called when nothing will handle `error` any more, with its traceback printed already."""
+    _save(error)
+    agent.tell_faults()  # there is no later window in which they would be told
+
+
+@entry
+def _save(error):
     wanted = os.environ.get("YOLOWATCH_EMERGENCY")
     if _Done.once or not wanted or sys.flags.inspect or not is_memory_failure(error):
         return
@@ -113,8 +118,12 @@ def _write(loop, epoch, complete):
     path = os.path.join(loop.run_dir, FILE)
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     unfinished = path + ".new"
-    with open(unfinished, "wb") as file:
-        loop.save(file, epoch, complete)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
+    try:
+        with open(unfinished, "wb") as file:
+            loop.save(file, epoch, complete)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    finally:
+        if os.path.exists(unfinished):
+            os.remove(unfinished)
