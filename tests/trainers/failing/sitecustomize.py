@@ -1,9 +1,9 @@
 """A sitecustomize that makes any training run out of memory at a chosen place, for real.
 
-FAIL_AT names the place: forward, optimizer, validation or save; FAIL_EPOCH the epoch (default 1). A
-limit on the data segment is set there, so that the allocator itself refuses. For `forward` and
-`validation` the limit stays for later attempts, at the same place; `optimizer` and `save` fail
-once. ROOM is what is left for validation, in MiB.
+FAIL_AT names the place: forward, optimizer, validation or save; FAIL_EPOCH the epoch (default 1),
+and FAIL_BATCH, for `forward`, the batch in it (default 1). A limit on the data segment is set
+there, so that the allocator itself refuses. It stays for later attempts, at the same place; only
+`save` fails once. ROOM is what is left for validation, in MiB.
 
 What the training had learnt is appended to FACTS, one JSON object an event: hashes of the model, of
 the EMA and of the optimizer's state, in the half precision in which trainers save.
@@ -18,7 +18,9 @@ from pathlib import Path
 
 PLACE = os.environ.get("FAIL_AT", "")
 EPOCH = int(os.environ.get("FAIL_EPOCH", "1"))
+BATCH = int(os.environ.get("FAIL_BATCH", "1"))
 ROOM = int(os.environ.get("ROOM", "80")) << 20
+HELD_BYTES = 16 << 20
 LIMIT = Path(os.environ["LIMIT_FILE"])
 WATCHED = "ultralytics.engine.trainer"
 
@@ -85,7 +87,8 @@ def told(event, live):
 
 
 class Seen:
-    batches = peak = 0
+    held = images = None
+    batches = in_epoch = peak = 0
     epoch = None
     between = ()
 
@@ -93,17 +96,20 @@ class Seen:
 def happened(event, live):
     """One event of the training loop; `live()` are its variables."""
     if event == "on_train_start":
+        Seen.images = live()["batch"]
         told(event, live())
     elif event == "on_train_epoch_start":
-        Seen.epoch = live()["epoch"]
+        Seen.epoch, Seen.in_epoch = live()["epoch"], 0
     elif event == "on_train_batch_start":
         Seen.between += (data(),)
-        if PLACE == "forward" and (
-            LIMIT.exists() or (Seen.epoch, len(Seen.between) > 1) >= (EPOCH, True)
-        ):
+        Seen.in_epoch += 1
+        if PLACE == "forward" and (LIMIT.exists() or (Seen.epoch, Seen.in_epoch) >= (EPOCH, BATCH)):
             middle = sorted(Seen.between)[len(Seen.between) // 2]
             kept(middle + (Seen.peak - middle) / 2)
     elif event == "on_train_batch_end":
+        if PLACE == "optimizer":
+            Seen.held = None
+            lift()
         Seen.batches += 1
         Seen.peak = max(Seen.peak, data("VmPeak") - data("VmSize") + data())
         told(event, live())
@@ -114,16 +120,20 @@ def happened(event, live):
         if PLACE == "validation" and (LIMIT.exists() or Seen.epoch >= EPOCH):
             LIMIT.touch()
             set_limit(data() + ROOM)
-    elif event == "on_val_end" and Seen.epoch is not None:
+    elif event == "validated" and Seen.epoch is not None:
         lift()
         if PLACE == "save" and Seen.epoch >= EPOCH:
-            once(data() + (3 << 20))
+            once(data() + (1 << 16))
 
 
 def before_step(optimizer, *_arguments):
-    if PLACE == "optimizer" and Seen.epoch == EPOCH and not optimizer.state:
+    """What a batch holds until the step's end is there beside half of the optimizer's new state."""
+    if PLACE == "optimizer" and (LIMIT.exists() or Seen.epoch == EPOCH) and not optimizer.state:
+        import torch
+
         sizes = [p.numel() * p.element_size() for g in optimizer.param_groups for p in g["params"]]
-        once(data() + sum(sizes) // 2)
+        Seen.held = torch.empty(Seen.images * HELD_BYTES, dtype=torch.uint8)
+        kept(data() + sum(sizes) // 2)
 
 
 class Finder:
@@ -178,7 +188,7 @@ def watch_trainer(module):
     def run_validator_callbacks(self, event):
         of_validator(self, event)
         if self.training:
-            happened(event, live)
+            happened({"on_val_end": "validated"}.get(event, event), live)
 
     base.run_callbacks = run_callbacks
     validator.BaseValidator.run_callbacks = run_validator_callbacks
@@ -204,7 +214,7 @@ def watch_callbacks(callbacks):
             }
 
         if frame is not None:
-            happened(hook, live)
+            happened({"on_fit_epoch_end": "validated"}.get(hook, hook), live)
 
     callbacks.run = run
 
