@@ -92,6 +92,25 @@ def test_a_disguised_failure_counts_only_where_memory_was_short(report: Report) 
     assert ended(state(elsewhere, device="cpu")).kind is Kind.ERROR
 
 
+@pytest.mark.parametrize(
+    "report",
+    [
+        Report("torch.save into a buffer", "-", "ValueError", "I/O operation on closed file."),
+        Report("the interpreter's own", "-", "MemoryError", ""),
+    ],
+    ids=ids,
+)
+def test_a_save_that_is_cut_short_counts_only_where_memory_was_short(report: Report) -> None:
+    said = words(report, phase="save")
+    tight = replace(said, memory=replace(said.memory, peak_bytes=round(3.9 * GIB)))
+    verdict = ended(state(tight, device="cpu"))
+    assert (verdict.kind, verdict.where) == (Kind.CPU_OOM, Where.SAVE)
+    assert ended(state(said, device="cpu")).kind is Kind.ERROR
+    assert ended(state(tight, device="cuda:0")).kind is Kind.ERROR
+    elsewhere = replace(tight, place=replace(tight.place, phase="data"))
+    assert ended(state(elsewhere, device="cpu")).kind is Kind.ERROR
+
+
 def test_torchs_words_in_a_plain_error_are_believed_only_if_the_allocator_agrees() -> None:
     old_form = words(CUDA[7])
     counted_none = replace(old_form, memory=replace(old_form.memory, ooms=0))

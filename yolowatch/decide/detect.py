@@ -121,6 +121,8 @@ def _doubt(state: RunState, words: LastWords, form: Form) -> str | None:
     if not device.startswith("cpu"):
         return f"it is the host's memory, and the training is on {printable(device, 20)}"
     untold = form.source is Source.PYTHON or form.name == "bad-alloc" or form.disguised
+    if form.name == "save-cut-short" and place.phase != "save":
+        return "a file was closed too early, and no checkpoint was being saved"
     in_tight_save = place.phase == "save" and _was_tight(words.memory)
     if untold and place.phase not in _WORK_PHASES and not in_tight_save:
         return f"it came outside the training step (phase {place.phase or 'unknown'})"

@@ -112,6 +112,14 @@ FORMS = (
         re.compile(r"could not (?:create|execute) a (?:primitive|memory object)\b"),
         disguised=True,
     ),
+    # torch.save into a buffer that could not grow: it says only that the buffer was closed
+    Form(
+        "save-cut-short",
+        Source.PYTHON,
+        frozenset({"ValueError"}),
+        re.compile(r"I/O operation on closed file\.\Z"),
+        disguised=True,
+    ),
     Form(
         "memory-error",
         Source.PYTHON,
