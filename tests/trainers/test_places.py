@@ -155,7 +155,7 @@ def test_the_middle_of_an_epoch_is_kept_where_the_policy_says_so(
     """The resumed state is, by hash, the one after the last completed optimizer step."""
     policy = tmp_path / "policy.yaml"
     policy.write_text("emergency: any\n")
-    command = scene.yolo("batch=16", "nbs=16", "epochs=3", "imgsz=192", "val=True")
+    command = scene.yolo("batch=16", "nbs=16", "epochs=3", "imgsz=224", "val=True")
     supervised = scene.supervised(command, "--policy", str(policy))
     done = scene.run(supervised, fail_at(scene, "forward", 1, FAIL_BATCH="2"))
     shown = check_finished(scene, done)

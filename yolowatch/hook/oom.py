@@ -105,7 +105,6 @@ def install():
     def excepthook(kind, value, traceback):
         _final(value)
         previous(kind, value, traceback)
-        emergency.save(value)
 
     sys.excepthook = excepthook
     previous_thread = getattr(threading, "excepthook", None)

@@ -11,6 +11,7 @@ the run directory, whole or not at all. The trainer's own checkpoints are left a
 one is used is the daemon's decision.
 """
 
+import ctypes
 import gc
 import math
 import os
@@ -53,7 +54,10 @@ class _Done:
 
 
 def save(error):
-    """Called when nothing will handle `error` any more, with its traceback printed already."""
+    """Called at exit, when nothing will handle `error` any more and its traceback is printed.
+
+    Not in the excepthook: the interpreter itself holds the frames until that has returned.
+    """
     _save(error)
     agent.tell_faults()  # there is no later window in which they would be told
 
@@ -77,7 +81,18 @@ def _save(error):
     if loop is None or not all(map(math.isfinite, loop.losses)):
         return
     _release(error, loop)
-    _write(loop, epoch, complete)
+    try:
+        _write(loop, epoch, complete)
+    except (MemoryError, RuntimeError, ValueError) as failure:
+        obstacle = _first_cause(failure)
+    else:
+        obstacle = None
+    if obstacle is not None:  # once more, without what the first try still held
+        _free()
+        try:
+            _write(loop, epoch, complete)
+        except (MemoryError, RuntimeError, ValueError):
+            raise RuntimeError("the state could not be saved: %s" % obstacle) from None
     agent.tell_at_any_cost(
         "emergency",
         epoch=epoch,
@@ -106,12 +121,34 @@ def _release(error, loop):
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         traceback.clear_frames(error.__traceback__)
+        # A generator that has failed keeps its variables as long as its frame is known.
+        error.__traceback__ = None
         error = error.__context__
+    sys.last_traceback = None
     loop.release()
+    _free()
+
+
+def _free():
     gc.collect()
+    _trim_heap()
     cuda = sys.modules["torch"].cuda
     if cuda.is_initialized():
         cuda.empty_cache()
+
+
+def _first_cause(error):
+    """What went wrong first: a save that lacks memory ends in errors about its own remains."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return "%s: %s" % (type(error).__name__, error)
+
+
+def _trim_heap():
+    """Give back what is free in the heap: a limited process gets nothing new for it otherwise."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's own
+    if trim is not None:
+        trim(0)
 
 
 def _write(loop, epoch, complete):

@@ -48,6 +48,8 @@ class _Training(emergency.Loop):
 
     def release(self):
         self._trainer.loss = self._trainer.loss_items = self._trainer.tloss = None
+        # Nothing is loaded any more; images wait in their buffers.
+        self._trainer.train_loader = self._trainer.test_loader = self._trainer.validator = None
         self._trainer.optimizer.zero_grad(set_to_none=True)
         self._trainer.model.zero_grad(set_to_none=True)
 
