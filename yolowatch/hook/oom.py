@@ -68,7 +68,6 @@ def _at_exit():
     error = getattr(sys, "last_value", None)
     if error is not None:
         _final(error)
-        emergency.save(error)
 
 
 def _describe(error):
@@ -116,6 +115,7 @@ def install():
             previous_thread(arguments)
 
         threading.excepthook = thread_excepthook
+    atexit.register(emergency.save)  # the later one runs first
     atexit.register(_at_exit)
 
 

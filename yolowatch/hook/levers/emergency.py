@@ -53,13 +53,14 @@ class _Done:
     once = False
 
 
-def save(error):
-    """Called at exit, when nothing will handle `error` any more and its traceback is printed.
+def save():
+    """Called at exit, after the last words, when an uncaught exception has been printed.
 
     Not in the excepthook: the interpreter itself holds the frames until that has returned.
     """
-    _save(error)
-    agent.tell_faults()  # there is no later window in which they would be told
+    if getattr(sys, "last_value", None) is not None:
+        _save(sys.last_value)
+        agent.tell_faults()  # there is no later window in which they would be told
 
 
 @entry
