@@ -39,13 +39,9 @@ def page() -> str:
 
 
 def _shown(value: object) -> str:
-    return (
-        "all of them"
-        if isinstance(value, tuple)
-        else f"{value:g}"
-        if isinstance(value, int | float)
-        else str(value)
-    )
+    if isinstance(value, tuple):
+        return "all of them"
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 class Levers:

@@ -38,13 +38,13 @@ def install(train):
     if _changes.get("multi_scale") is not None:
         multi_scale.install(program).ratio = _changes["multi_scale"]
     if _changes.get("amp"):
-        around_amp(program)
+        _let_amp_pass(program)
     if _changes.get("validation_batch"):
         around(sys.modules[train.__module__], "create_dataloader", after=_loader_made)
     _begin_at(program, Unfinished(_changes))
 
 
-def around_amp(program):
+def _let_amp_pass(program):
     """Let the training program find that mixed precision works."""
     original = program["check_amp"]
 
