@@ -1,90 +1,93 @@
-"""What the hook's own calls cost a step, with nothing of a training around them.
+"""What a step spends in the hook, timed from within a real training.
 
     python bench/hook_calls.py [--record]
 
-`hook_overhead.py` measures whole trainings, whose steps differ from each other by more than what
-the hook adds. Here a step is only the calls that go through the hook, to the trainer's real
-methods, with the real hook, its thread and a real listener: what is left is the hook's own time in
-the training thread. It says nothing about caches that the hook makes the training miss.
+`hook_overhead.py` compares whole trainings, whose steps differ from each other by more than what
+the hook adds. Here a clock stands on both sides of everything that the hook wraps: in front of the
+trainer's methods as the hook left them, and around the trainer's own methods inside. What passes
+between the two is the time of the hook in the training thread, with caches as cold as the training
+leaves them. The same clocks around a bare training are what the timing itself takes. It says
+nothing about what the hook's thread, or what it puts into the caches, costs the training elsewhere.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
 import sys
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.support import machine
-from bench.support.trainings import PROGRAMS, Bench, prepared
+from bench.support.trainings import Runner, prepared
+
+BARE, HOOKED = VARIANTS = ("bare", "hooked")
+BATCH, IMAGE_SIZE, STEPS, WARM = 2, 32, 100, 2
 
 TEXT = """
-Made by `python bench/hook_calls.py`: {processes} processes, in each {blocks} blocks of every kind
-in turn; medians, and the quarters of all blocks. A step is the calls that go through the hook, to
-the trainer's real methods, around nothing."""
-
-
-def measured(bench: Bench) -> dict[str, list[float]]:
-    """Microseconds a step, for each kind the blocks of one process."""
-    inherited = bench.environment.get("PYTHONPATH")
-    path = str(bench.stage) if not inherited else f"{bench.stage}{os.pathsep}{inherited}"
-    environment = bench.environment | {"PYTHONPATH": path, "YOLOWATCH_SOCKET": str(bench.socket)}
-    done = subprocess.run(
-        (bench.python, PROGRAMS / "calls.py"), env=environment, stdout=subprocess.PIPE, text=True
-    )
-    if done.returncode != 0:
-        sys.exit("the program failed: nothing was measured")
-    found: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def differences(processes: list[dict[str, list[float]]], kind: str) -> dict[str, float]:
-    """`kind` less bare, block by block: median and quarters, microseconds."""
-    each = sorted(
-        other - bare
-        for found in processes
-        for bare, other in zip(found["bare"], found[kind], strict=True)
-    )
-    quarter = len(each) // 4
-    return {"median": median(each), "low": each[quarter], "high": each[-quarter - 1]}
+Made by `python bench/hook_calls.py`: a real Ultralytics trainer on one CPU thread, {generations}
+generations of two processes in turn, in each {blocks} blocks of {steps} steps. Medians and quarters
+of the blocks. *Bare* is what the clocks themselves take."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--processes", type=int, default=5, metavar="N", help="default: 5")
+    parser.add_argument("--generations", type=int, default=5, metavar="N", help="default: 5")
+    parser.add_argument("--blocks", type=int, default=20, metavar="N", help="default: 20")
     parser.add_argument("--record", action="store_true", help="write bench/results/")
     options = parser.parse_args()
-    with prepared(None) as bench:
+    blocks: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
+    steps: list[float] = []
+    with prepared(1) as bench:
         described = machine.describe(bench.python, bench.environment)
-        processes = [measured(bench) for _ in range(options.processes)]
+        changes = {
+            "data": str(bench.data((STEPS + WARM) * BATCH, IMAGE_SIZE)),
+            "batch": BATCH,
+            "imgsz": IMAGE_SIZE,
+            "steps": STEPS,
+            "objects": False,
+            "timed": True,
+            "epochs": 1_000_000,
+        }
+        for _ in range(options.generations):
+            runners = [Runner(bench, variant, variant == HOOKED, changes) for variant in VARIANTS]
+            for _ in range(options.blocks):
+                for runner in runners:
+                    report = runner.turn()
+                    blocks[runner.variant].append(round(report["crossing_ns"] / 1000, 2))
+                    if runner.variant == BARE:
+                        steps.append(report["mean_ns"] / 1000)
+            for runner in runners:
+                runner.end()
         if not bench.events:
             sys.exit("the hook did not speak: nothing was measured")
     document: dict[str, Any] = {
         "machine": described,
-        "hook_us": differences(processes, "hooked"),
-        "bare_again_us": differences(processes, "bare again"),
-        "bare_us": median(us for found in processes for us in found["bare"]),
-        "processes": processes,
+        "step_us": median(steps),
+        "hook_us": median(blocks[HOOKED]) - median(blocks[BARE]),
+        "blocks_us": blocks,
     }
-    blocks = len(processes[0]["bare"])
     lines = [
-        "# What the hook's own calls cost a step",
+        "# What a step spends in the hook",
         "",
         machine.paragraph(machine.sentence(described)),
-        machine.paragraph(TEXT.format(processes=options.processes, blocks=blocks)),
-        "| compared | microseconds a step |",
+        machine.paragraph(
+            TEXT.format(generations=options.generations, blocks=options.blocks, steps=STEPS)
+        ),
+        "| variant | microseconds a step between the clocks |",
         "|---|---|",
     ]
-    for title, key in (("bare again − bare", "bare_again_us"), ("hooked − bare", "hook_us")):
-        us = document[key]
-        lines.append(f"| {title} | {us['median']:+.2f} [{us['low']:+.2f}, {us['high']:+.2f}] |")
-    lines += ["", f"The calls alone, bare: {document['bare_us']:.2f} µs."]
+    for variant in VARIANTS:
+        low, middle, high = quantiles(blocks[variant], n=4)
+        lines.append(f"| {variant} | {middle:.2f} [{low:.2f}, {high:.2f}] |")
+    share = document["hook_us"] / document["step_us"]
+    lines += [
+        "",
+        f"The hook: {document['hook_us']:.1f} µs of a step of {document['step_us'] / 1000:.1f} ms, "
+        f"{share:.2%} of it.",
+    ]
     text = "\n".join(lines) + "\n"
     print(text)
     if options.record:

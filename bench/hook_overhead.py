@@ -176,7 +176,6 @@ def measure_processes(bench: Bench, repetitions: int) -> dict[str, Any]:
         "imgsz": setting.imgsz,
         "steps": 0,
         "objects": True,
-        "hollow": False,
         "epochs": 2,
     }
     found: dict[str, list[dict[str, float]]] = {variant: [] for variant in VARIANTS}

@@ -7,11 +7,13 @@ out first, `i` put it in again, anything else is the end. Alone, it writes down 
 ended to train and what memory it held.
 
 Usage: python steps.py SETTINGS   (a JSON object: data, project, name, model, batch, imgsz, steps,
-objects, hollow, epochs, cpu or null; and baton: [descriptor to read from, descriptor to write to]
-or null). A hollow training has the trainer's loop and optimizer, but a network that computes next
-to nothing.
+objects, hollow, timed, epochs, cpu or null; and baton: [descriptor to read from, to write to] or
+null). A hollow training has the trainer's loop and optimizer, but a network that computes next to
+nothing. A timed one also says how long its steps were between a call of one of the trainer's
+methods and that method: in what wraps it.
 """
 
+import functools
 import itertools
 import json
 import os
@@ -24,7 +26,6 @@ if settings["cpu"] is not None:
     os.sched_setaffinity(0, {settings["cpu"]})
 
 import torch  # noqa: E402
-from torch.optim import optimizer  # noqa: E402
 from ultralytics.nn.tasks import BaseModel  # noqa: E402
 
 
@@ -85,6 +86,7 @@ class Turn:
         self.ends.append(time.perf_counter_ns())
         if len(self.ends) == WARM:
             self.processor_ns = time.process_time_ns()
+            crossings.spent_ns = 0
         elif len(self.ends) == WARM + steps:
             processor_ns = time.process_time_ns() - self.processor_ns
             ends = self.ends[WARM - 1 :]
@@ -92,29 +94,71 @@ class Turn:
                 "mean_ns": (ends[-1] - ends[0]) / steps,
                 "median_ns": statistics.median(b - a for a, b in itertools.pairwise(ends)),
                 "processor_ns": processor_ns / steps,
+                "crossing_ns": crossings.spent_ns / steps,
                 "loss": float(trainer.loss.detach()),
             }
             os.write(baton[1], json.dumps(report).encode() + b"\n")
             wait()
 
 
+METHODS = (
+    (BaseTrainer, "run_callbacks"),
+    (BaseTrainer, "optimizer_step"),
+    (BaseModel, "forward"),
+)
+
+
 class Wrapping:
-    """What stands in the way of every step: wrapped methods and a hook of torch's."""
+    """What stands in the way of every step: wrapped methods."""
 
     def __init__(self):
-        steps_ways = ((BaseTrainer, "run_callbacks"), (BaseTrainer, "optimizer_step"))
-        self._wrapped = [
-            (owner, name, getattr(owner, name))
-            for owner, name in (*steps_ways, (BaseModel, "forward"))
-        ]
-        self._after_step = dict(optimizer._global_optimizer_post_hooks)
+        self._wrapped = [(owner, name, getattr(owner, name)) for owner, name in METHODS]
 
     def put(self, inside):
         """Let the methods be the wrapped ones or the trainer's own."""
         for owner, name, wrapped in self._wrapped:
             setattr(owner, name, wrapped if inside else wrapped.__wrapped__)
-        optimizer._global_optimizer_post_hooks.clear()
-        optimizer._global_optimizer_post_hooks.update(self._after_step if inside else {})
+
+
+class Crossings:
+    """Times the way from a call of a method to the trainer's own, and back from it.
+
+    A method that nothing wraps is timed as well: that is what the timing itself takes.
+    """
+
+    def __init__(self):
+        self.spent_ns = self._since_ns = 0
+
+    def install(self):
+        for owner, name in METHODS:
+            method = getattr(owner, name)
+            if hasattr(method, "__wrapped__"):
+                names = method.__code__.co_freevars
+                cell = method.__closure__[names.index("original")]
+                cell.cell_contents = self._inside(cell.cell_contents)
+            else:
+                method = self._inside(method)
+            setattr(owner, name, self._outside(method))
+
+    def _outside(self, method):
+        @functools.wraps(method)
+        def called(*args, **kwargs):
+            self._since_ns = time.perf_counter_ns()
+            result = method(*args, **kwargs)
+            self.spent_ns += time.perf_counter_ns() - self._since_ns
+            return result
+
+        return called
+
+    def _inside(self, original):
+        @functools.wraps(original)
+        def called(*args, **kwargs):
+            self.spent_ns += time.perf_counter_ns() - self._since_ns
+            result = original(*args, **kwargs)
+            self._since_ns = time.perf_counter_ns()
+            return result
+
+        return called
 
 
 def wait():
@@ -149,7 +193,9 @@ def end(_trainer):
 
 
 noted = {}
-wrapping, turn = Wrapping(), Turn()
+wrapping, turn, crossings = Wrapping(), Turn(), Crossings()
+if settings["timed"]:
+    crossings.install()
 model = YOLO(settings["model"])
 if baton is not None:
     model.add_callback("on_train_start", collate)

@@ -57,6 +57,8 @@ class Bench:
             "model": str(PROGRAMS / "tiny.yaml"),
             "cpu": self.cpu,
             "baton": None,
+            "hollow": False,
+            "timed": False,
             **changes,
         }
         return subprocess.Popen(

@@ -10,13 +10,15 @@ Usage: python capped.py DATA PROJECT FACTS [KEY=VALUE …]   (settings of the tr
 part=0.6 of a batch's growth that stays allowed, 0 for no limit; after_batches=N fails in the first
 epoch already; calls=1 how often to train; fail_in_call=1 which of them is limited; truncate=true
 cuts last.pt in half before the failure; retried=true makes the first batch of all raise what CUDA
-would, to which the trainer answers itself; fail_in="validation" limits only validation, to part of
-what the first epoch's took, and writes the hash of what was trained beside FACTS)
+would, to which the trainer answers itself; hung=true makes a process that failed hang at its exit,
+deaf to SIGTERM)
 """
 
+import atexit
 import json
 import os
 import resource
+import signal
 import sys
 import time
 from pathlib import Path
@@ -68,6 +70,7 @@ calls = settings.pop("calls", 1)
 fail_in_call = settings.pop("fail_in_call", 1)
 truncate = settings.pop("truncate", False)
 retried = settings.pop("retried", False)
+hung = settings.pop("hung", False)
 model_name = settings.pop("model", "yolo11n.yaml")
 limit_file = Path(facts).with_suffix(".limit")
 between = []
@@ -148,6 +151,15 @@ def fail_once(trainer_class):
     trainer_class.preprocess_batch = preprocess_batch
 
 
+def hang():
+    """As a driver, a worker or a network file system that never answers does."""
+    while hasattr(sys, "last_value"):
+        time.sleep(1)
+
+
+if hung:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    atexit.register(hang)
 if retried:
     fail_once(DetectionTrainer)
 call = 0

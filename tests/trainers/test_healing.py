@@ -82,6 +82,22 @@ def test_the_effective_batch_is_the_users_though_the_trainer_halved_its_own(
     assert scene.epochs() == [1, 2, 3]
 
 
+@pytest.mark.slow
+@pytest.mark.slice
+def test_a_failed_process_that_hangs_is_ended_and_the_run_goes_on(scene: Scene) -> None:
+    """It hangs at exit and ignores SIGTERM: after both graces it is killed."""
+    policy = scene.root / "policy.yaml"
+    policy.write_text("exit_grace_seconds: 3\nkill_grace_seconds: 2\n")
+    command = scene.capped(batch=16, hung=True)
+    done = scene.run(scene.supervised(command, "--policy", str(policy)))
+    assert done.returncode == 0, done.stdout[-3000:]
+    term = "the failed process has not ended 3 s after its last words: SIGTERM"
+    assert done.stdout.index(term) < done.stdout.index("it did not end on SIGTERM: SIGKILL")
+    assert [each["outcome"] for each in scene.shown()["attempts"]] == ["failed", "finished"]
+    assert scene.shown()["receipts"][-1]["costs"]["seconds_lost"] >= 5
+    assert scene.epochs() == [1, 2, 3]
+
+
 def test_the_yolo_command_resumes_and_the_file_tells_the_truth(scene: Scene) -> None:
     """The `yolo` command itself, made to fail by a hostile sitecustomize that limits its memory."""
     hook = scene.root / "site"

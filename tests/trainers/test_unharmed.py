@@ -148,12 +148,17 @@ def sabotaged(output: str) -> dict[str, Any]:
 SABOTAGE = str(Path(__file__).parent / "sabotage")
 
 
+READINGS = ("ultralytics._forward_ends", "ultralytics._backward_ends")
+"""Entered only for a batch that the entry before them began to read."""
+
+
 def test_a_failure_of_the_hook_is_told(scene: Scene, bare: str) -> None:
-    more = {"PYTHONPATH": SABOTAGE, "SABOTAGE": "ultralytics._forward_begins"}
+    more = {"PYTHONPATH": SABOTAGE, "SABOTAGE": ",".join(READINGS)}
     done = scene.run(scene.supervised(plain(scene)), more)
     assert learnt(done.stdout) == bare
+    assert set(sabotaged(done.stdout)["entered"]) == set(READINGS)
     assert done.stdout.count("the hook failed and leaves the training alone") == 1
-    assert "ultralytics._forward_begins: RuntimeError: planted" in done.stdout
+    assert f"{READINGS[0]}: RuntimeError: planted" in done.stdout
 
 
 @pytest.mark.parametrize("which", ["imports", "installs"])
@@ -200,12 +205,17 @@ def test_every_entry_of_the_hook_fails(scene: Scene, bare: str, hooked: dict[str
     assert failing.returncode == 1
     assert "ZeroDivisionError: a mistake of the user's" in failing.stdout
 
-    told = [sabotaged(each.stdout) for each in (healthy, ordered, failing)]
+    more["SABOTAGE"] = "ultralytics._forward_begins,agent._window"  # they follow upon others
+    unread = scene.run(scene.supervised(plain(scene)), more)
+    assert learnt(unread.stdout) == bare
+
+    told = [sabotaged(each.stdout) for each in (healthy, ordered, failing, unread)]
     entered = {name for each in told for name in each["entered"]}
     left = {name for each in told for name in each["left"]} - entered
-    # They need another trainer, a GPU, a failing thread, and a window that was sent.
+    # They need another trainer or none, a GPU, a failing thread, and a window that was sent.
     left = {name for name in left if not name.startswith("callbacks_family.")}
-    assert left <= {"oom.observe_cuda", "oom._thread_died", "agent._report"}
+    others = {"oom.observe_cuda", "oom._thread_died", "agent._report", "optimizers._stepped"}
+    assert left <= others | set(READINGS)
     assert len(entered) >= 18
 
 

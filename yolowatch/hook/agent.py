@@ -157,7 +157,9 @@ class Agent:
         self.flush()
         used, capacity = memory.get("allocated_bytes"), memory.get("capacity_bytes")
         near = used is not None and capacity and capacity - used < _NEAR * capacity
-        return DANGER_SECONDS if near else CALM_SECONDS
+        interval = DANGER_SECONDS if near else CALM_SECONDS
+        prints.pause_seconds = interval / 2
+        return interval
 
     def tell_faults(self):
         """Send what failed in the hook and was not told yet."""

@@ -53,35 +53,15 @@ def _run_after(spec, name):
 def arrived(name):
     """A watched module has been imported."""
     from . import oom  # everything is loaded from here on, in one version
-    from .agent import agent
-    from .observe import callbacks_family, ultralytics
+    from .observe import callbacks_family, optimizers, ultralytics
 
     if name == "torch":
         oom.install()
-        _watch_optimizers(agent)
+        optimizers.install()
     elif name == "ultralytics.engine.trainer":
         ultralytics.install()
     else:
         callbacks_family.install(name)
-
-
-def _watch_optimizers(agent):
-    from torch.optim import optimizer  # imported long since by torch itself
-
-    _agents[:] = [agent]
-    register = getattr(optimizer, "register_optimizer_step_post_hook", None)
-    if register is not None:
-        register(_stepped)
-
-
-_agents = []  # the agent, once it was imported: an import in every step would cost 20 µs
-
-
-@entry
-def _stepped(*_arguments):
-    """After every optimizer step of any program: whoever trains is watched."""
-    if not _agents[0].started:
-        _agents[0].start()
 
 
 def _is_worker():

@@ -3,7 +3,7 @@
 At the ends of the phases the allocator says what is in use; its own high-water mark says what the
 most ever was. When the mark rises during a batch, that batch's peak is known exactly. Only what
 teaches something is kept: a rise, a size not seen often yet, now and then a repetition. Between
-those a reading is taken a few times a second only, so that the cost of a step has a bound.
+those only a few batches of each window are read, so that the cost of a step has a bound.
 """
 
 import time
@@ -13,7 +13,6 @@ from .place import place
 _OFTEN = 3  # batches of one size after which it is only looked at now and then
 _NOW_AND_THEN = 50
 _KEEP = 256
-_PAUSE_SECONDS = 0.1  # between two batches that are read for the window alone
 
 
 class Footprints:
@@ -27,10 +26,11 @@ class Footprints:
         self._allocator = allocator
         self._records = []
         self._counts = {}
-        self._shape = None
+        self._shape = None  # of the batch that is read now
         self._base = None
         self._forward_end = None
         self._looking = False
+        self.pause_seconds = 0.0  # between two batches that are read for the window alone
         self._read_again_at = 0.0
         self._mark = allocator.peak()
         self._largest_pixels = 0  # of the largest batch since the mark was last read
@@ -45,11 +45,11 @@ class Footprints:
         looking = seen <= _OFTEN or seen % _NOW_AND_THEN == 0
         now = time.monotonic()
         if not looking and pixels <= self._largest_pixels and now < self._read_again_at:
-            self._shape = None  # this one is not read
+            self._shape, place.reading = None, False
             return
         self._looking = looking
-        self._read_again_at = now + _PAUSE_SECONDS
-        self._shape = (phase, batch, height, width, boxes)
+        self._read_again_at = now + self.pause_seconds
+        self._shape, place.reading = (phase, batch, height, width, boxes), True
         self._forward_end = None
         self._base = self._used()
         if pixels >= self._largest_pixels:
@@ -71,7 +71,7 @@ class Footprints:
         if self._looking and not self._read_mark():
             seen = used if self._forward_end is None else max(used, self._forward_end)
             self._keep(self._shape, self._base, seen, False)
-        self._shape = None
+        self._shape, place.reading = None, False
 
     def phase_end(self, phase):
         """Another phase (optimizer, save) has ended: what is in use now, and whether it was a

@@ -65,6 +65,11 @@ def around(owner, name, before=None, after=None, failed=None):
         return
 
     @functools.wraps(original)
+    def announced(*args, **kwargs):  # nothing else is to be seen: some are called in every step
+        before(*args, **kwargs)
+        return original(*args, **kwargs)
+
+    @functools.wraps(original)
     def wrapper(*args, **kwargs):
         if before is not None:
             before(*args, **kwargs)
@@ -78,4 +83,4 @@ def around(owner, name, before=None, after=None, failed=None):
             after(result, *args, **kwargs)
         return result
 
-    setattr(owner, name, wrapper)
+    setattr(owner, name, announced if after is None and failed is None else wrapper)

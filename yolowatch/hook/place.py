@@ -8,7 +8,8 @@ mixture of two steps is off by one step.
 class Place:
     """The phase (one of `wire.PHASES`), epoch, step and shape of the batch; None is unknown.
 
-    `trained_epoch` is the epoch whose training is complete, while no checkpoint has it yet.
+    `trained_epoch` is the epoch whose training is complete, while no checkpoint has it yet;
+    `reading` says whether the footprints read the batch that is worked on, which they rarely do.
     """
 
     __slots__ = (
@@ -22,6 +23,7 @@ class Place:
         "boxes",
         "train_calls",
         "trained_epoch",
+        "reading",
     )
 
     def __init__(self):
@@ -30,6 +32,7 @@ class Place:
         self.step = 0
         self.train_calls = 0
         self.trained_epoch = None
+        self.reading = False
 
     def fields(self):
         """The fields of `wire`'s place."""

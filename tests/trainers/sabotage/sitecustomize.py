@@ -3,7 +3,7 @@
 Runs after the hook's own sitecustomize armed it. A guarded function keeps what it calls in a
 closure cell: that is replaced, so that the guard itself stays the product's. SABOTAGE names which:
 "imports" for the import hook, "installs" for what it calls, without which the others are not
-reached, "rest" for those; or it is the name of one.
+reached, "rest" for those; or it is their names, with commas.
 """
 
 import atexit
@@ -30,7 +30,7 @@ class Entries(dict):
     def __setitem__(self, name, guarded):
         super().__setitem__(name, guarded)
         group = "installs" if name.endswith(".install") else "rest"
-        if which in ("imports", group, name):
+        if which in ("imports", group) or name in which.split(","):
             sabotage(name, guarded)
         else:
             del self[name]

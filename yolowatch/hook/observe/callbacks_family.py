@@ -22,6 +22,7 @@ from ..guard import around, entry
 from ..levers import callbacks_family as levers
 from ..levers import emergency_callbacks_family
 from ..place import place
+from . import optimizers
 from .callbacks_family_run import NEEDED, describe, describe_options
 
 _ARGUMENTS = ("hyp", "opt", "device", "callbacks")
@@ -126,6 +127,7 @@ def _training_begins(hyp, opt, device, program):
     _Seen.configured_decay = hyp.get("weight_decay") if isinstance(hyp, dict) else None
     _Seen.training, _Seen.told = True, False
     agent.start(str(device))
+    optimizers.leave()
     agent.tell_run(**describe_options(opt, device, program))
 
 

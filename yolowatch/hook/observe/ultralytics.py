@@ -15,6 +15,7 @@ from ..guard import around, entry
 from ..levers import emergency_ultralytics
 from ..levers import ultralytics as levers
 from ..place import place
+from . import optimizers
 from .ultralytics_run import describe
 
 
@@ -37,8 +38,8 @@ def install():
     levers.install(base)
     around(base, "__init__", before=_creating, after=_created)
     around(base, "train", failed=oom.left_trainer)
-    around(base, "run_callbacks", before=_event)
-    around(base, "optimizer_step", before=_optimizer_begins)
+    _wrap_callbacks(base)
+    _wrap_optimizer_step(base)
     around(base, "validate", before=_validation_begins, after=_validation_ends)
     around(base, "save_model", before=_save_begins, after=_save_ends)
     around(validator.BaseValidator, "run_callbacks", before=_validator_event)
@@ -56,16 +57,24 @@ def _creating(*_args, **_kwargs):
 @entry
 def _created(_result, trainer, *_args, **_kwargs):
     agent.start(str(trainer.device))
+    optimizers.leave()
     agent.tell_run(**describe(trainer))
 
 
+def _wrap_callbacks(base):
+    original = base.run_callbacks
+
+    @functools.wraps(original)
+    def run_callbacks(trainer, event, *args, **kwargs):
+        handler = _EVENTS.get(event)
+        if handler is not None:
+            handler(trainer)
+        return original(trainer, event, *args, **kwargs)
+
+    base.run_callbacks = run_callbacks
+
+
 @entry
-def _event(trainer, event, *_args):
-    handler = _EVENTS.get(event)
-    if handler is not None:
-        handler(trainer)
-
-
 def _train_start(trainer):
     if trainer.device.type == "cuda":
         oom.observe_cuda(sys.modules["torch"])
@@ -74,6 +83,7 @@ def _train_start(trainer):
     agent.tell_run(**describe(trainer))
 
 
+@entry
 def _epoch_start(trainer):
     levers.epoch_begins(trainer)
     place.trained_epoch = None
@@ -85,16 +95,19 @@ def _epoch_start(trainer):
     _Seen.batch = trainer.batch_size
 
 
+@entry
 def _batch_start(trainer):
     place.phase = "forward"
     _Seen.in_forward = False  # one that failed did not say that it ended
     place.accumulate = trainer.accumulate
 
 
+@entry
 def _batch_end(trainer):
     if place.phase == "optimizer":
         agent.footprints.phase_end("optimizer")
-    agent.footprints.end()
+    if place.reading:
+        agent.footprints.end()
     place.step += 1
     place.phase = "data"
     if not _Seen.told:  # once the optimizer's state exists, the floor is known
@@ -104,21 +117,25 @@ def _batch_end(trainer):
             agent.tell_run(**describe(trainer))
 
 
+@entry
 def _epoch_trained(trainer):
     levers.epoch_trained(trainer)
     place.trained_epoch = trainer.epoch
     place.phase = "data"
 
 
+@entry
 def _epoch_end(trainer):
     if trainer.epoch == place.epoch:  # the final evaluation pretends to be one epoch further
         agent.tell("epoch_end", epoch=trainer.epoch, validated=trainer.metrics is not None)
 
 
+@entry
 def _train_end(trainer):
     agent.tell_at_any_cost("bye", finished=True, epoch=trainer.epoch)
 
 
+@entry
 def _model_saved(trainer):
     path = os.path.abspath(trainer.last)
     agent.tell_at_any_cost("checkpoint", path=path, epoch=trainer.epoch, step=place.step)
@@ -139,6 +156,9 @@ _EVENTS = {
 def _wrap_forward(base):
     """Report the outer of two calls: `model(batch)` computes the loss and calls itself for the
     network, whose end is the beginning of the loss.
+
+    Here and in the optimizer's step, what every step needs stands outside a guard, because it only
+    sets names of ours: a call costs microseconds, after a step that has emptied the caches.
     """
     original = base.forward
 
@@ -149,9 +169,15 @@ def _wrap_forward(base):
             if place.phase == "forward":
                 place.phase = "loss"
             return result
+        if place.phase not in ("forward", "validation"):
+            return original(model, x, *args, **kwargs)
         _forward_begins(x)
         result = original(model, x, *args, **kwargs)
-        _forward_ends()
+        _Seen.in_forward = False
+        if place.phase != "validation":
+            place.phase = "backward"
+        if place.reading:
+            _forward_ends()
         return result
 
     base.forward = forward
@@ -159,9 +185,6 @@ def _wrap_forward(base):
 
 @entry
 def _forward_begins(x):
-    phase = place.phase
-    if phase not in ("forward", "validation"):
-        return
     _Seen.in_forward = True
     boxes = None
     if isinstance(x, dict):
@@ -170,23 +193,31 @@ def _forward_begins(x):
         x = x["img"]
     shape = x.shape
     place.batch, place.height, place.width, place.boxes = shape[0], shape[-2], shape[-1], boxes
-    phase = "backward" if phase == "forward" else phase
+    phase = "backward" if place.phase == "forward" else "validation"
     agent.footprints.begin(phase, shape[0], shape[-2], shape[-1], boxes or 0)
 
 
 @entry
 def _forward_ends():
-    if _Seen.in_forward:
-        _Seen.in_forward = False
-        agent.footprints.forward_end()
-        if place.phase != "validation":
-            place.phase = "backward"
+    agent.footprints.forward_end()
+
+
+def _wrap_optimizer_step(base):
+    original = base.optimizer_step
+
+    @functools.wraps(original)
+    def optimizer_step(trainer, *args, **kwargs):
+        place.phase = "optimizer"
+        if place.reading:
+            _backward_ends()
+        return original(trainer, *args, **kwargs)
+
+    base.optimizer_step = optimizer_step
 
 
 @entry
-def _optimizer_begins(*_args, **_kwargs):
+def _backward_ends():
     agent.footprints.end()
-    place.phase = "optimizer"
 
 
 @entry
