@@ -54,8 +54,9 @@ lint: $(VENV)/dev.stamp ## ruff, mypy and the contracts of import
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
 
-trainers: $(VENV)/dev.stamp environment ## every test with a real trainer, the slow ones too
-	$(PYTEST) -m trainers --durations=10
+trainers: $(VENV)/dev.stamp environment ## every test with a real trainer; records their matrix
+	mkdir -p build && $(PYTEST) -m trainers --durations=10 --junit-xml=build/trainers.xml; \
+		tests=$$?; $(BIN)/python -m tests.trainers.matrix build/trainers.xml && exit $$tests
 
 faults: $(VENV)/dev.stamp environment ## every enumerated fault, up to kill -9
 	$(PYTEST) -m faults --durations=10

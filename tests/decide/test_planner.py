@@ -247,6 +247,8 @@ def test_a_bound_may_not_say_that_nothing_fits() -> None:
     ("change", "part"),
     [
         ({"trainer": "somebody"}, "not one that can be resumed"),
+        ({"trainer_version": "9.0.1"}, "ultralytics 9.0.1 is not a release that is understood"),
+        ({"trainer_version": "8.20"}, "ultralytics 8.20 is not a release that is understood"),
         ({"run_dir": None}, "directory of the run is not known"),
         ({"entry": None}, "not known how the training was started"),
         ({"entry": "script", "train_calls": 2}, "The program started 2 trainings"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import environments
 from tests.trainers.scene import Scene, make_images
 
 pytestmark = pytest.mark.trainers
@@ -80,6 +81,24 @@ def test_the_effective_batch_is_the_users_though_the_trainer_halved_its_own(
     assert receipt["user"]["batch"] == 48
     assert any("the trainer itself had reduced the batch" in note for note in receipt["science"])
     assert scene.epochs() == [1, 2, 3]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "release", [pytest.param("ultralytics-8.2", marks=pytest.mark.slice), "ultralytics-8.3"]
+)
+def test_an_earlier_release_is_healed(release: str, many_images: Path, tmp_path: Path) -> None:
+    scene = Scene(tmp_path, environments.trainer_python(release), many_images)
+    scene.environment |= environments.trainer_variables(tmp_path)
+    done = scene.run(scene.supervised(scene.capped(batch=24)))
+    assert done.returncode == 0, done.stdout[-3000:]
+    first, *later = scene.facts()
+    assert later[-1]["batch"] < first["batch"] == 24
+    assert later[-1]["batch"] * later[-1]["accumulate"] == first["batch"] * first["accumulate"]
+    assert later[-1]["decay"] == first["decay"]
+    assert scene.epochs() == [1, 2, 3]
+    version = scene.shown()["run"]["trainer_version"]
+    assert version.startswith(release.partition("-")[2] + ".")
 
 
 @pytest.mark.slow

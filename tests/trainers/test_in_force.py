@@ -14,7 +14,6 @@ import pytest
 
 from tests.trainers.scene import Scene, make_images
 from tests.trainers.test_callbacks_family import DATA, small_scene, training
-from tests.trainers.test_places import YOLOV5N
 from yolowatch.edges.clock import SystemClock
 from yolowatch.edges.listener import Listener
 from yolowatch.edges.stage import stage
@@ -88,7 +87,7 @@ def test_ultralytics(scene: Scene) -> None:
 @pytest.mark.parametrize("program", ["yolov5", "yolov9"])
 def test_the_older_family(program: str, tmp_path: Path) -> None:
     scene = small_scene(program, tmp_path)
-    network = DATA / "yolov9-blocks.yaml" if program == "yolov9" else YOLOV5N
+    network = DATA / "yolov9-blocks.yaml" if program == "yolov9" else "yolov5n.yaml"
     # YOLOv9 finds by itself that mixed precision works: the lever is refused there.
     levers = {name: value for name, value in LEVERS.items() if program != "yolov9" or name != "amp"}
     edits = {**levers, "start": "afresh", "run_dir": str(scene.run_dir)}

@@ -23,7 +23,7 @@ from yolowatch.decide.wording import cannot_fit, figures, nothing_fits, recipe_w
 from yolowatch.model.plan import COSTS, Edits, LeverUse, Plan, Policy, Refusal, Rejected
 from yolowatch.model.run import RunSpec, RunState
 from yolowatch.model.verdict import Verdict, Where
-from yolowatch.trainers.families import family
+from yolowatch.trainers.families import family, unknown_release
 
 _UNTOUCHED = Edits()
 
@@ -162,8 +162,12 @@ def _against(
         return f"Nothing is changed: {verdict.sentence}"
     if policy.mode == "observe":
         return "The mode is observe: failures are reported and nothing is changed."
-    if family(user.trainer) is None:
+    trainer = family(user.trainer)
+    if trainer is None:
         return "The trainer is not one that can be resumed from outside."
+    unknown = unknown_release(trainer, user.trainer_version)
+    if unknown is not None:
+        return unknown
     if not user.run_dir:
         return "The directory of the run is not known."
     calls = _train_calls(user, state)

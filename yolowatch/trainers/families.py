@@ -35,6 +35,10 @@ class Family(Protocol):
     def REFUSED(self) -> Mapping[str, str]:
         """Each lever that it does not have, and why."""
 
+    @property
+    def RELEASES(self) -> tuple[str, ...]:
+        """The beginnings of the versions that are understood; empty: known by what it has."""
+
     def is_command(self, argv: Sequence[str]) -> bool:
         """Whether this argument vector is the family's own command line, asked to train."""
 
@@ -62,3 +66,15 @@ FAMILIES: tuple[Family, ...] = (ultralytics, yolov5, yolov9)
 def family(name: str) -> Family | None:
     """The family that the hook names so, or None for a trainer that is only observed."""
     return next((each for each in FAMILIES if name == each.NAME), None)
+
+
+def unknown_release(trainer: Family, version: str | None) -> str | None:
+    """Why this version of a trainer is only observed, in one sentence; None where it is not."""
+    if not trainer.RELEASES or version is None:
+        return None
+    if any(version == each or version.startswith(each + ".") for each in trainer.RELEASES):
+        return None
+    return (
+        f"{trainer.NAME} {version} is not a release that is understood "
+        f"({trainer.RELEASES[0]} to {trainer.RELEASES[-1]} are): it is only observed."
+    )

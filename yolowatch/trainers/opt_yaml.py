@@ -28,6 +28,7 @@ LEVERS = {
     "amp": "hook: the program's `check_amp`, fp16",
 }
 REFUSED: dict[str, str] = {}
+RELEASES: tuple[str, ...] = ()
 
 _SCRIPT = re.compile(r"(?:.*/)?\w*train\w*\.py\Z")
 _MODULE = re.compile(r"(?:\w+\.)*\w*train\w*\Z")

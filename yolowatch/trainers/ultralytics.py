@@ -28,6 +28,7 @@ LEVERS = {
     "amp": "hook: `args.amp`, bf16 or fp16",
 }
 REFUSED: dict[str, str] = {}
+RELEASES = ("8.2", "8.3", "8.4")
 
 _PROGRAMS = ("yolo", "ultralytics")
 _MODULES = ("ultralytics", "ultralytics.cfg", "ultralytics.cfg.__init__")

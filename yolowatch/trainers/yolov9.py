@@ -4,6 +4,7 @@ from yolowatch.trainers import opt_yaml
 from yolowatch.trainers.opt_yaml import (
     ADDS_TO_RESULTS,
     CONFIGURATIONS,
+    RELEASES,
     fresh_command,
     is_command,
     resume_command,
@@ -22,6 +23,7 @@ __all__ = [
     "LEVERS",
     "NAME",
     "REFUSED",
+    "RELEASES",
     "fresh_command",
     "is_command",
     "resume_command",

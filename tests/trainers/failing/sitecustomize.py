@@ -81,6 +81,7 @@ def told(event, live):
         "validation_batch": live["validation_batch"],
         "batch": live["batch"],
         "start_epoch": live["start_epoch"],
+        "mosaic": getattr(live["images"], "mosaic", None),
     }
     with open(os.environ["FACTS"], "a") as file:
         file.write(json.dumps(line) + "\n")
@@ -178,6 +179,7 @@ def watch_trainer(module):
             "start_epoch": trainer.start_epoch,
             "batch": trainer.batch_size,
             "validation_batch": trainer.test_loader.batch_size,
+            "images": trainer.train_loader.dataset,
         }
 
     def run_callbacks(trainer, event):
@@ -211,6 +213,7 @@ def watch_callbacks(callbacks):
                 "epoch": found.get("epoch"),
                 "batch": found["batch_size"],
                 "validation_batch": found["val_loader"].batch_size,
+                "images": found["train_loader"].dataset,
             }
 
         if frame is not None:

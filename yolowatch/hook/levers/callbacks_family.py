@@ -1,11 +1,11 @@
 """Carries out the edits of a plan in YOLOv5, YOLOv9 and what grew out of them.
 
 Touches, of the first training of the process only: the constant `nbs` in the code of `train()`, in
-memory; the attribute `batch_size` of its options; and, where a user's program is not resumed by its
-command line, `resume`, `save_dir` and the file of the settings. The weight decay stands in that
-file, which the executor has rewritten. Where the validation batch is smaller: the batches of the
-validation loader. Where an epoch is to be finished: its number as the first one, no batches in it,
-and the losses of its row.
+memory; the attribute `batch_size` of its options, and `close_mosaic` where it is passed; and, where
+a user's program is not resumed by its command line, `resume`, `save_dir` and the file of the
+settings. The weight decay stands in that file, which the executor has rewritten. Where the
+validation batch is smaller: the batches of the validation loader. Where an epoch is to be finished:
+its number as the first one, no batches in it, and the losses of its row.
 
 Why so: `nbs` is a local constant, and both the accumulation and its warm-up follow from it. A
 resume takes every other value from `opt.yaml`, a fresh start from its command line; giving the same
@@ -58,8 +58,21 @@ def _let_amp_pass(program):
 @entry
 def set_up(loop):
     """Everything is built, and no epoch has begun."""
-    if _is_ours() and _changes.get("checkpointing"):
+    if not _is_ours():
+        return
+    if _changes.get("checkpointing"):
         checkpointing.install(values_of(loop, "model")[0])
+    _keep_mosaic_closed(*values_of(loop, "opt", "epochs", "start_epoch"))
+
+
+def _keep_mosaic_closed(options, epochs, start_epoch):
+    """YOLOv9 closes mosaic in one epoch, not from it on: a resume after that would open it again.
+
+    It is closed in the first epoch then.
+    """
+    last_epochs = getattr(options, "close_mosaic", None)
+    if last_epochs and start_epoch > epochs - last_epochs:
+        options.close_mosaic = epochs - start_epoch
 
 
 @entry
