@@ -29,14 +29,14 @@ _ARGUMENTS = ("hyp", "opt", "device", "callbacks")
 
 
 class _Seen:
-    """What is remembered between two events of the current training."""
+    """What is remembered between two events of the current training; an instance, for speed."""
 
-    training = False
-    in_forward = False
-    validated = False
-    told = False
-    configured_decay = None
-    boxes = None
+    __slots__ = ("training", "in_forward", "validated", "told", "configured_decay", "boxes")
+
+
+_seen = _Seen()
+_seen.training = _seen.in_forward = _seen.validated = _seen.told = False
+_seen.configured_decay = _seen.boxes = None
 
 
 _wrapped = set()  # what is wrapped already: a package's loop may be loaded under two names
@@ -124,8 +124,8 @@ def _training_begins(hyp, opt, device, program):
     place.train_calls += 1
     place.step = 0
     # A resume scales its settings in place: what was configured is only there to be read now.
-    _Seen.configured_decay = hyp.get("weight_decay") if isinstance(hyp, dict) else None
-    _Seen.training, _Seen.told = True, False
+    _seen.configured_decay = hyp.get("weight_decay") if isinstance(hyp, dict) else None
+    _seen.training, _seen.told = True, False
     agent.start(str(device))
     optimizers.leave()
     agent.tell_run(**describe_options(opt, device, program))
@@ -134,16 +134,16 @@ def _training_begins(hyp, opt, device, program):
 @entry
 def _event(hook, frame, args, kwargs):
     handler = _EVENTS.get(hook)
-    if handler is not None and _Seen.training:
+    if handler is not None and _seen.training:
         handler(frame, args, kwargs)
 
 
 def _tell_run(frame):
     frame = _loop_of(frame)
     values = dict(zip(NEEDED, values_of(frame, *NEEDED)))
-    if _Seen.configured_decay is None:
-        _Seen.configured_decay = values["opt"].hyp["weight_decay"]
-    agent.tell_run(**describe(values, _Seen.configured_decay, frame.f_globals))
+    if _seen.configured_decay is None:
+        _seen.configured_decay = values["opt"].hyp["weight_decay"]
+    agent.tell_run(**describe(values, _seen.configured_decay, frame.f_globals))
 
 
 def _train_start(frame, _args, _kwargs):
@@ -161,13 +161,13 @@ def _epoch_start(frame, _args, _kwargs):
     place.epoch = values_of(loop, "epoch")[0]
     place.trained_epoch = None
     place.phase = "data"
-    _Seen.validated = False
+    _seen.validated = False
 
 
 def _batch_start(frame, _args, _kwargs):
     targets, accumulate = values_of(_loop_of(frame), "targets", "accumulate")
-    _Seen.boxes = targets.shape[0] if targets is not None else None
-    _Seen.in_forward = False  # one that failed did not say that it ended
+    _seen.boxes = targets.shape[0] if targets is not None else None
+    _seen.in_forward = False  # one that failed did not say that it ended
     place.phase = "forward"
     place.accumulate = int(accumulate)
 
@@ -178,10 +178,10 @@ def _batch_end(frame, _args, _kwargs):
     agent.footprints.end()
     place.step += 1
     place.phase = "data"
-    if not _Seen.told:  # once the optimizer's state exists, the floor is known
+    if not _seen.told:  # once the optimizer's state exists, the floor is known
         optimizer = values_of(_loop_of(frame), "optimizer")[0]
         if len(optimizer.state) > 0:
-            _Seen.told = True
+            _seen.told = True
             _tell_run(frame)
 
 
@@ -192,7 +192,7 @@ def _epoch_trained(frame, _args, _kwargs):
 
 
 def _validation_starts(_frame, _args, _kwargs):
-    _Seen.in_forward = False
+    _seen.in_forward = False
     place.phase = "validation"
 
 
@@ -201,12 +201,12 @@ def _validation_batch_end(_frame, _args, _kwargs):
 
 
 def _validation_end(_frame, _args, _kwargs):
-    _Seen.validated = True
+    _seen.validated = True
 
 
 def _epoch_end(_frame, args, _kwargs):
     if len(args) > 1 and args[1] == place.epoch and place.phase == "validation":
-        agent.tell("epoch_end", epoch=place.epoch, validated=_Seen.validated)
+        agent.tell("epoch_end", epoch=place.epoch, validated=_seen.validated)
     place.trained_epoch = None
     place.phase = "save"
 
@@ -219,7 +219,7 @@ def _model_saved(_frame, args, _kwargs):
 
 
 def _train_end(_frame, args, _kwargs):
-    _Seen.training = False
+    _seen.training = False
     agent.tell_at_any_cost("bye", finished=True, epoch=args[2])
 
 
@@ -247,7 +247,7 @@ def _wrap_forward(model):
 
     @functools.wraps(original)
     def forward(network, x, *args, **kwargs):
-        if _Seen.in_forward or place.phase not in ("forward", "validation"):
+        if _seen.in_forward or place.phase not in ("forward", "validation"):
             return original(network, x, *args, **kwargs)
         _forward_begins(x)
         result = original(network, x, *args, **kwargs)
@@ -259,11 +259,11 @@ def _wrap_forward(model):
 
 @entry
 def _forward_begins(x):
-    if not _Seen.training:
+    if not _seen.training:
         return
-    _Seen.in_forward = True
+    _seen.in_forward = True
     if place.phase == "forward":
-        _batch_begins("backward", x.shape, _Seen.boxes)
+        _batch_begins("backward", x.shape, _seen.boxes)
     else:
         _batch_begins("validation", x.shape, None)
 
@@ -275,8 +275,8 @@ def _batch_begins(phase, shape, boxes):
 
 @entry
 def _forward_ends():
-    if _Seen.in_forward:
-        _Seen.in_forward = False
+    if _seen.in_forward:
+        _seen.in_forward = False
         if place.phase == "forward":
             place.phase = "loss"
         else:

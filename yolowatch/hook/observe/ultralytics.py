@@ -20,11 +20,18 @@ from .ultralytics_run import describe
 
 
 class _Seen:
-    """What is remembered between two events of the current trainer."""
+    """What is remembered between two events of the current trainer.
 
-    batch = None
-    told = None
-    in_forward = False
+    An instance, because each assignment to a class makes the interpreter forget where its
+    attributes are.
+    """
+
+    __slots__ = ("batch", "told", "in_forward")
+
+
+_seen = _Seen()
+_seen.batch = _seen.told = None
+_seen.in_forward = False
 
 
 @entry
@@ -51,7 +58,7 @@ def _creating(*_args, **_kwargs):
     place.phase = "setup"
     place.train_calls += 1
     place.step = 0
-    _Seen.batch = _Seen.told = None
+    _seen.batch = _seen.told = None
 
 
 @entry
@@ -79,7 +86,7 @@ def _train_start(trainer):
     if trainer.device.type == "cuda":
         oom.observe_cuda(sys.modules["torch"])
         agent.start("cuda:%d" % (trainer.device.index or 0))
-    _Seen.batch = trainer.batch_size
+    _seen.batch = trainer.batch_size
     agent.tell_run(**describe(trainer))
 
 
@@ -89,16 +96,16 @@ def _epoch_start(trainer):
     place.trained_epoch = None
     place.epoch = trainer.epoch
     place.phase = "data"
-    if _Seen.batch is not None and trainer.batch_size != _Seen.batch:
-        agent.tell("retry", batch_before=_Seen.batch, text="", **place.fields())
+    if _seen.batch is not None and trainer.batch_size != _seen.batch:
+        agent.tell("retry", batch_before=_seen.batch, text="", **place.fields())
         agent.tell_run(**describe(trainer))
-    _Seen.batch = trainer.batch_size
+    _seen.batch = trainer.batch_size
 
 
 @entry
 def _batch_start(trainer):
     place.phase = "forward"
-    _Seen.in_forward = False  # one that failed did not say that it ended
+    _seen.in_forward = False  # one that failed did not say that it ended
     place.accumulate = trainer.accumulate
 
 
@@ -110,10 +117,10 @@ def _batch_end(trainer):
         agent.footprints.end()
     place.step += 1
     place.phase = "data"
-    if not _Seen.told:  # once the optimizer's state exists, the floor is known
+    if not _seen.told:  # once the optimizer's state exists, the floor is known
         state = trainer.optimizer.state
         if len(state) > 0:
-            _Seen.told = True
+            _seen.told = True
             agent.tell_run(**describe(trainer))
 
 
@@ -164,7 +171,7 @@ def _wrap_forward(base):
 
     @functools.wraps(original)
     def forward(model, x, *args, **kwargs):
-        if _Seen.in_forward:
+        if _seen.in_forward:
             result = original(model, x, *args, **kwargs)
             if place.phase == "forward":
                 place.phase = "loss"
@@ -173,7 +180,7 @@ def _wrap_forward(base):
             return original(model, x, *args, **kwargs)
         _forward_begins(x)
         result = original(model, x, *args, **kwargs)
-        _Seen.in_forward = False
+        _seen.in_forward = False
         if place.phase != "validation":
             place.phase = "backward"
         if place.reading:
@@ -185,7 +192,7 @@ def _wrap_forward(base):
 
 @entry
 def _forward_begins(x):
-    _Seen.in_forward = True
+    _seen.in_forward = True
     boxes = None
     if isinstance(x, dict):
         classes = x.get("cls")
@@ -233,7 +240,7 @@ def _validation_ends(*_args, **_kwargs):
 @entry
 def _validator_event(_validator, event, *_args):
     if event == "on_val_start":
-        _Seen.in_forward = False
+        _seen.in_forward = False
         place.phase = "validation"
     elif event == "on_val_batch_end":
         agent.footprints.end()
