@@ -20,7 +20,7 @@ from yolowatch.edges.files import sha256
 from yolowatch.edges.proc import is_alive, process_key
 from yolowatch.hands.local import LocalHands
 from yolowatch.model.identity import ProcessKey
-from yolowatch.model.plan import Policy, Start
+from yolowatch.model.plan import Edits, Policy, Start
 from yolowatch.model.receipt import FileChange, ResumePoint
 from yolowatch.trainers import ultralytics
 
@@ -174,20 +174,39 @@ def test_what_is_not_there_or_right_already_is_left_alone(bench: Bench) -> None:
     assert not bench.dir.args.exists()
 
 
-def test_a_configuration_that_somebody_edits_meanwhile_is_theirs(
+def test_a_configuration_that_somebody_goes_on_editing_is_theirs(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rewrite = ultralytics.rewrite_args
+    rewrite, theirs = ultralytics.rewrite_args, ["task: detect\n"]
 
-    def while_somebody_edits(document: bytes, edits: object) -> bytes:
-        bench.dir.args.write_text("task: detect\nbatch: 16\nepochs: 500\n")
-        return rewrite(document, EDITS)
+    def while_somebody_edits(document: bytes, edits: Edits) -> bytes:
+        theirs.append(theirs[-1] + "epochs: 500\n")
+        bench.dir.args.write_text(theirs[-1])
+        return rewrite(document, edits)
 
     monkeypatch.setattr(ultralytics, "rewrite_args", while_somebody_edits)
     reason = bench.refused("rewrite", RESUME)
     assert reason == f"{bench.dir.args} was changed by somebody else"
-    assert bench.dir.args.read_text() == "task: detect\nbatch: 16\nepochs: 500\n"
+    assert bench.dir.args.read_text() == theirs[-1]
     assert bench.dir.epochs() == [1, 2, 3, 4, 5]
+
+
+def test_an_edit_that_comes_in_between_is_kept_and_the_plan_made_again_of_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rewrite, edited = ultralytics.rewrite_args, []
+
+    def while_somebody_edits(document: bytes, edits: Edits) -> bytes:
+        if not edited:
+            edited.append(bench.dir.args.write_text("task: detect\nbatch: 16\nepochs: 500\n"))
+        return rewrite(document, edits)
+
+    monkeypatch.setattr(ultralytics, "rewrite_args", while_somebody_edits)
+    change = bench.done("rewrite", RESUME)["files"][0]
+    now = bench.dir.args.read_text()
+    assert "epochs: 500\n" in now
+    assert f"batch: {EDITS.batch}\n" in now
+    assert Path(change.copy).read_text() == "task: detect\nbatch: 16\nepochs: 500\n"
 
 
 def test_a_table_that_somebody_writes_meanwhile_undoes_the_configuration_too(
@@ -203,7 +222,8 @@ def test_a_table_that_somebody_writes_meanwhile_undoes_the_configuration_too(
 
     monkeypatch.setattr(ultralytics, "trim_results", while_somebody_writes)
     assert "results.csv was changed by somebody else" in bench.refused("rewrite", RESUME)
-    assert bench.dir.content() == before | {"results.csv": before["results.csv"] + b"6,60,0.5\n"}
+    theirs = before["results.csv"] + b"6,60,0.5\n" * 4  # who goes on writing is left alone
+    assert bench.dir.content() == before | {"results.csv": theirs}
 
 
 @pytest.mark.parametrize(

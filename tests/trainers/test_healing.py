@@ -118,7 +118,12 @@ def test_a_failed_process_that_hangs_is_ended_and_the_run_goes_on(scene: Scene) 
 
 
 def test_the_yolo_command_resumes_and_the_file_tells_the_truth(scene: Scene) -> None:
-    """The `yolo` command itself, made to fail by a hostile sitecustomize that limits its memory."""
+    """The `yolo` command itself, made to fail by a hostile sitecustomize that limits its memory.
+
+    The directory of its runs is a link to one with spaces and other letters in its name.
+    """
+    (scene.root / "Läufe am Freitag").mkdir()
+    (scene.root / "runs").symlink_to(scene.root / "Läufe am Freitag")
     hook = scene.root / "site"
     hook.mkdir()
     (hook / "sitecustomize.py").write_text((Path(__file__).parent / "limiting.py").read_text())

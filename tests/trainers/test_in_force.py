@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import shutil
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,8 @@ def listening(scene: Scene, edits: Mapping[str, Any]) -> Iterator[tuple[dict[str
                 said.append((event.kind, event.fields))
         return True
 
-    staged = stage(scene.state_made())
+    scene.state.mkdir(mode=0o700, exist_ok=True)
+    staged = stage(scene.state)
     uids = frozenset({os.getuid()})
     listener = Listener(scene.root / "socket", keep, uids=uids, clock=SystemClock())
     listener.start()
@@ -96,3 +99,45 @@ def test_the_older_family(program: str, tmp_path: Path) -> None:
         done = scene.run(training(scene, program, *words), environment)
     assert done.returncode == 0, done.stdout[-3000:]
     check(said, "fp16" if program == "yolov5" else "fp32", 128)
+
+
+def metrics(scene: Scene) -> list[list[str]]:
+    """The metrics of every epoch, as written."""
+    with (scene.run_dir / "results.csv").open() as file:
+        rows = list(csv.DictReader(file, skipinitialspace=True))
+    names = [name for name in rows[0] if name.strip().startswith("metrics/")]
+    return [[row[name].strip() for name in names] for row in rows]
+
+
+def check_same_metrics(scene: Scene, command: Sequence[str]) -> None:
+    """The same training, as it is and with a smaller validation batch."""
+    found, validated_with = [], []
+    for lever in ({}, {"validation_batch": 4}):
+        shutil.rmtree(scene.run_dir, ignore_errors=True)
+        # An optimizer step for each batch, so that it learns something in a few epochs.
+        edits = {"nbs": 8, **lever, "start": "afresh", "run_dir": str(scene.run_dir)}
+        with listening(scene, edits) as (environment, said):
+            done = scene.run(command, environment)
+        assert done.returncode == 0, done.stdout[-3000:]
+        assert [fields for kind, fields in said if kind == "fault"] == []
+        items = [item for kind, fields in said if kind == "footprints" for item in fields["items"]]
+        validated_with.append({item[1] for item in items if item[0] == "validation"})
+        found.append(metrics(scene))
+    assert validated_with[0].isdisjoint(validated_with[1])
+    assert max(float(row[2]) for row in found[0]) > 0, "there is a mAP to compare"
+    assert found[0] == found[1]
+
+
+@pytest.mark.timeout(600)
+def test_the_metrics_do_not_depend_on_the_validation_batch(scene: Scene) -> None:
+    scene.data = make_images(scene.python, scene.root / "images", 64)
+    words = ("batch=8", "epochs=8", "val=True", "optimizer=AdamW", "lr0=0.005", "mosaic=0.0")
+    check_same_metrics(scene, scene.yolo(*words, "close_mosaic=0", "seed=0"))
+
+
+@pytest.mark.parametrize("program", ["yolov5", "yolov9"])
+def test_nor_in_the_older_family(program: str, tmp_path: Path) -> None:
+    scene = small_scene(program, tmp_path)
+    network = DATA / "yolov9-blocks.yaml" if program == "yolov9" else "yolov5n.yaml"
+    words = ("--batch", "8", "--cfg", str(network), "--epochs", "8", "--optimizer", "AdamW")
+    check_same_metrics(scene, training(scene, program, *words))

@@ -6,6 +6,7 @@ decides nothing. A step that fails leaves the user's files as they were.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -34,6 +35,7 @@ class StepError(Exception):
     """A step could not be carried out; the text is the reason, for people."""
 
 
+_EDITED_MEANWHILE = 3  # how often a file is edited anew before it is somebody else's
 _EXPECTED = (StepError, YolowatchError, VaultRefused, files.Changed, OSError, ValueError)
 
 
@@ -179,7 +181,18 @@ class Executor:
     def _edit(
         self, vault: Vault, path: Path, edit: Callable[[bytes], bytes]
     ) -> tuple[FileChange, ...]:
-        """Replace one file if the edit changes it: original into the vault, compare and swap."""
+        """Replace one file if the edit changes it: original into the vault, compare and swap.
+
+        Whoever edits it meanwhile keeps what they wrote: the edit is made again, of their file.
+        """
+        for _ in range(_EDITED_MEANWHILE):
+            with contextlib.suppress(files.Changed):
+                return self._edit_once(vault, path, edit)
+        return self._edit_once(vault, path, edit)
+
+    def _edit_once(
+        self, vault: Vault, path: Path, edit: Callable[[bytes], bytes]
+    ) -> tuple[FileChange, ...]:
         if not path.exists():
             return ()
         old = files.read_bounded(path, _MAX_BYTES)

@@ -1,9 +1,9 @@
 """A sitecustomize that makes any training run out of memory at a chosen place, for real.
 
 FAIL_AT names the place: forward, optimizer, validation or save; FAIL_EPOCH the epoch (default 1),
-and FAIL_BATCH, for `forward`, the batch in it (default 1). A limit on the data segment is set
-there, so that the allocator itself refuses. It stays for later attempts, at the same place; only
-`save` fails once. ROOM is what is left for validation, in MiB.
+and FAIL_BATCH, for `forward`, the batch in it (default 1), which gets PART of what one takes. A
+limit on the data segment is set there, so that the allocator itself refuses. It stays for later
+attempts, at the same place; only `save` fails once. ROOM is what is left for validation, in MiB.
 
 What the training had learnt is appended to FACTS, one JSON object an event: hashes of the model, of
 the EMA and of the optimizer's state, in the half precision in which trainers save.
@@ -20,6 +20,7 @@ PLACE = os.environ.get("FAIL_AT", "")
 EPOCH = int(os.environ.get("FAIL_EPOCH", "1"))
 BATCH = int(os.environ.get("FAIL_BATCH", "1"))
 ROOM = int(os.environ.get("ROOM", "80")) << 20
+PART = float(os.environ.get("PART", "0.5"))
 HELD_BYTES = 16 << 20
 LIMIT = Path(os.environ["LIMIT_FILE"])
 WATCHED = "ultralytics.engine.trainer"
@@ -106,7 +107,7 @@ def happened(event, live):
         Seen.in_epoch += 1
         if PLACE == "forward" and (LIMIT.exists() or (Seen.epoch, Seen.in_epoch) >= (EPOCH, BATCH)):
             middle = sorted(Seen.between)[len(Seen.between) // 2]
-            kept(middle + (Seen.peak - middle) / 2)
+            kept(middle + (Seen.peak - middle) * PART)
     elif event == "on_train_batch_end":
         if PLACE == "optimizer":
             Seen.held = None
@@ -123,17 +124,23 @@ def happened(event, live):
             set_limit(data() + ROOM)
     elif event == "validated" and Seen.epoch is not None:
         lift()
-        if PLACE == "save" and Seen.epoch >= EPOCH:
+        if PLACE == "save" and Seen.epoch >= EPOCH and not LIMIT.exists():
+            # As much is held as a batch took: what fails here fits where a smaller batch is.
+            Seen.held = held(Seen.peak - data())
             once(data() + (1 << 16))
+
+
+def held(count):
+    import torch
+
+    return torch.empty(max(count, 0), dtype=torch.uint8)
 
 
 def before_step(optimizer, *_arguments):
     """What a batch holds until the step's end is there beside half of the optimizer's new state."""
     if PLACE == "optimizer" and (LIMIT.exists() or Seen.epoch == EPOCH) and not optimizer.state:
-        import torch
-
         sizes = [p.numel() * p.element_size() for g in optimizer.param_groups for p in g["params"]]
-        Seen.held = torch.empty(Seen.images * HELD_BYTES, dtype=torch.uint8)
+        Seen.held = held(Seen.images * HELD_BYTES)
         kept(data() + sum(sizes) // 2)
 
 

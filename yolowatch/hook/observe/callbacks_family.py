@@ -33,10 +33,12 @@ class _Seen:
 
     __slots__ = ("training", "in_forward", "validated", "told", "configured_decay", "boxes")
 
+    def __init__(self):
+        self.training = self.in_forward = self.validated = self.told = False
+        self.configured_decay = self.boxes = None
+
 
 _seen = _Seen()
-_seen.training = _seen.in_forward = _seen.validated = _seen.told = False
-_seen.configured_decay = _seen.boxes = None
 
 
 _wrapped = set()  # what is wrapped already: a package's loop may be loaded under two names

@@ -28,10 +28,12 @@ class _Seen:
 
     __slots__ = ("batch", "told", "in_forward")
 
+    def __init__(self):
+        self.batch = self.told = None
+        self.in_forward = False
+
 
 _seen = _Seen()
-_seen.batch = _seen.told = None
-_seen.in_forward = False
 
 
 @entry
