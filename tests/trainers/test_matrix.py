@@ -54,7 +54,7 @@ def started(
     if trainer.startswith("ultralytics"):
         validated_on_all(scene)
         # What a process takes after its first epoch is to be small beside what a batch takes.
-        size = 256 if place in (LATER, BEFORE) else 160
+        size = 224 if place in (LATER, BEFORE) else 160
         settings = ("batch=16", "epochs=3", f"imgsz={size}")
         if trainer == "ultralytics command":
             return scene, scene.yolo(*settings, "val=True")
@@ -91,6 +91,7 @@ def failing(trainer: str, place: str, scene: Scene) -> dict[str, str]:
         for place in PLACES
     ],
 )
+@pytest.mark.timeout(400)
 def test_it_finishes_by_itself(
     trainer: str,
     place: str,
@@ -99,7 +100,7 @@ def test_it_finishes_by_itself(
     record_property: Callable[[str, object], None],
 ) -> None:
     scene, command = started(trainer, place, scene, tmp_path)
-    done = scene.run(scene.supervised(command), failing(trainer, place, scene))
+    done = scene.run(scene.supervised(command), failing(trainer, place, scene), seconds=380)
     shown = check_finished(scene, done)
     facts = scene.facts()
     CHECKS[place](scene, shown, facts)
