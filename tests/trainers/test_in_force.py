@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -109,8 +109,12 @@ def metrics(scene: Scene) -> list[list[str]]:
     return [[row[name].strip() for name in names] for row in rows]
 
 
-def check_same_metrics(scene: Scene, command: Sequence[str]) -> None:
+@pytest.mark.timeout(600)
+def test_the_metrics_do_not_depend_on_the_validation_batch(scene: Scene) -> None:
     """The same training, as it is and with a smaller validation batch."""
+    scene.data = make_images(scene.python, scene.root / "images", 64)
+    words = ("batch=8", "epochs=8", "val=True", "optimizer=AdamW", "lr0=0.005", "mosaic=0.0")
+    command = scene.yolo(*words, "close_mosaic=0", "seed=0")
     found, validated_with = [], []
     for lever in ({}, {"validation_batch": 4}):
         shutil.rmtree(scene.run_dir, ignore_errors=True)
@@ -126,18 +130,3 @@ def check_same_metrics(scene: Scene, command: Sequence[str]) -> None:
     assert validated_with[0].isdisjoint(validated_with[1])
     assert max(float(row[2]) for row in found[0]) > 0, "there is a mAP to compare"
     assert found[0] == found[1]
-
-
-@pytest.mark.timeout(600)
-def test_the_metrics_do_not_depend_on_the_validation_batch(scene: Scene) -> None:
-    scene.data = make_images(scene.python, scene.root / "images", 64)
-    words = ("batch=8", "epochs=8", "val=True", "optimizer=AdamW", "lr0=0.005", "mosaic=0.0")
-    check_same_metrics(scene, scene.yolo(*words, "close_mosaic=0", "seed=0"))
-
-
-@pytest.mark.parametrize("program", ["yolov5", "yolov9"])
-def test_nor_in_the_older_family(program: str, tmp_path: Path) -> None:
-    scene = small_scene(program, tmp_path)
-    network = DATA / "yolov9-blocks.yaml" if program == "yolov9" else "yolov5n.yaml"
-    words = ("--batch", "8", "--cfg", str(network), "--epochs", "8", "--optimizer", "AdamW")
-    check_same_metrics(scene, training(scene, program, *words))
