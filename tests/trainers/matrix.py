@@ -1,6 +1,6 @@
 """Prints what the cells of test_matrix.py told, and records it beside the measurements.
 
-    python -m tests.trainers.matrix REPORT.xml   (of pytest --junit-xml)
+    python -m tests.trainers.matrix REPORT.xml [REPORT.xml …]   (of pytest --junit-xml)
 
 Exits with 1 where a cell is missing, which is what a test that failed leaves.
 """
@@ -25,8 +25,8 @@ training again, and the levers, where a count tells how often one was needed."""
 
 
 def main() -> int:
-    report = ElementTree.parse(sys.argv[1])
-    told = [p.get("value", "") for p in report.iter("property") if p.get("name") == "cell"]
+    properties = [p for path in sys.argv[1:] for p in ElementTree.parse(path).iter("property")]
+    told = [each.get("value", "") for each in properties if each.get("name") == "cell"]
     cells = {(cell["trainer"], cell["place"]): cell for cell in map(json.loads, told)}
     python = environments.trainer_python("ultralytics")
     described = machine.describe(python, os.environ)
