@@ -6,6 +6,7 @@ is only a bound never replaces halving, it can only ask for less than half.
 
 from __future__ import annotations
 
+from yolowatch.decide import ranks
 from yolowatch.decide.budget import AttemptHistory, exhausted
 from yolowatch.decide.combining import NOTHING, Combination, combinations
 from yolowatch.decide.forecast import Laws, needed_at_failure
@@ -55,7 +56,7 @@ def plan(
             "The effective batch or weight decay of the run is not known, so it cannot be kept.",
         )
     limit = _limit(state, verdict, policy)
-    free = free_lever(state, verdict, laws, limit, earlier, _allowed(user, policy))
+    free = free_lever(state, verdict, laws, limit, earlier, _allowed(user, state, policy))
     if free is not None:
         return _plan_free(free, recipe, earlier, state, verdict, policy, incident)
     failed = _failed_batch(state)
@@ -80,7 +81,7 @@ def _plan_step(
     before = state.spec if state.spec is not None else user
     weighed: list[Rejected] = []
     alone: tuple[Candidate, ...] = ()
-    allowed = _allowed(user, policy)
+    allowed = _allowed(user, state, policy)
     for levers in combinations(before, earlier, allowed):
         below = failed + 1 if levers.uses else failed
         applied = levers.applied(laws)
@@ -97,7 +98,7 @@ def _plan_step(
         levers, candidates = NOTHING, alone
         chosen, reason = _without_margin(alone, limit, failed, policy)
     if chosen is None:
-        if failed == 1:
+        if failed <= state.ranks:
             return Refusal(incident, cannot_fit(state, verdict, laws), tuple(weighed))
         return Refusal(incident, nothing_fits(alone, limit), tuple(weighed[:MAX_REJECTED]))
     larger = tuple(each for each in candidates if each.batch > chosen.batch)
@@ -115,6 +116,8 @@ def _plan_step(
         )
         uses, changed = (*uses, use), edits.over(changed)
     title = f"Batch {chosen.batch}" + (f" with {levers.title}" if levers.uses else "")
+    if state.ranks > 1:
+        title += f", {chosen.batch // state.ranks} in each of {state.ranks} ranks"
     return Plan(
         incident=incident,
         attempt=state.attempt + 1,
@@ -195,7 +198,7 @@ def _failed_batch(state: RunState) -> int | None:
     batch = state.spec.batch if state.spec is not None else None
     words = state.last_words
     if batch is None and words is not None and words.place.phase != "validation":
-        batch = words.place.batch
+        batch = words.place.batch * state.ranks if words.place.batch is not None else None
     return batch if batch is not None and batch > 0 else None
 
 
@@ -216,10 +219,11 @@ def _limit(state: RunState, verdict: Verdict, policy: Policy) -> float | None:
     return min(known) * (1.0 - policy.margin_ratio) if known else None
 
 
-def _allowed(user: RunSpec, policy: Policy) -> frozenset[str]:
+def _allowed(user: RunSpec, state: RunState, policy: Policy) -> frozenset[str]:
     """The levers that the policy permits and the trainer has."""
     trainer = family(user.trainer)
-    return frozenset(policy.levers) & frozenset(trainer.LEVERS if trainer is not None else ())
+    has = frozenset(trainer.LEVERS if trainer is not None else ())
+    return frozenset(policy.levers) & (has - ranks.REFUSED.keys() if state.ranks > 1 else has)
 
 
 def _without_margin(
@@ -248,8 +252,8 @@ def _choose(
     direct = verdict.where in (Where.STEP, Where.MULTI_SCALE_PEAK)
     largest = failed if levers.uses else failed - 1
     bound = largest if predicted and direct and not laws.weak else failed // 2
-    if levers.uses and failed == 1 and direct:
-        bound = 1  # there is no smaller batch: a lever is all that is left
+    if levers.uses and direct and all(each.batch >= failed for each in candidates):
+        bound = failed  # there is no smaller batch: a lever is all that is left
     small = [each for each in allowed if each.batch <= bound]
     if limit is None or not predicted:
         if not small:
