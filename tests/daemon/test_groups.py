@@ -153,6 +153,20 @@ def test_groups_that_are_not_restarted(tmp_path: Path, told: dict[str, Any], rea
     assert scene.plans() == ()
 
 
+def test_ranks_that_a_trainer_spawned_itself_are_not_restarted(tmp_path: Path) -> None:
+    """Its own process describes the training as well, and their launcher is a child of it."""
+    scene = Scene(tmp_path)
+    scene.start()
+    scene.describe(accumulate=None)
+    join(scene, 2, parent=20)
+    fail(scene, 3)
+    assert scene.wait(3600.0) == []
+    end(scene, 2)
+    scene.gone(1)
+    assert scene.status() == 1
+    assert "the trainer has spawned its ranks itself" in scene.said[-1]
+
+
 def test_one_rank_alone_is_not_restarted_without_the_others(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     scene.step(events.Started(0, LAUNCHER, scene.at))

@@ -18,6 +18,10 @@ _STARTED_BY_ANOTHER = (
     "the training was started by another program, which has seen it fail; start the training "
     "itself under `yolowatch run`"
 )
+_SPAWNED_BY_TRAINER = (
+    "the trainer has spawned its ranks itself, and what it spawns cannot be restarted from "
+    "outside; train on one device"
+)
 
 
 @dataclass
@@ -89,7 +93,7 @@ class Attempt:
                     "restarted; start their launcher under `yolowatch run`"
                 )
             if self.parents[connection] != self.process.pid:
-                return _STARTED_BY_ANOTHER
+                return _SPAWNED_BY_TRAINER if self.trains_directly() else _STARTED_BY_ANOTHER
             unfit = ranks.unfit(rank)
             if unfit is not None:
                 return unfit

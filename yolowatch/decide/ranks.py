@@ -52,7 +52,8 @@ def merged(states: Sequence[RunState]) -> RunState:
 
     Footprints and samples are of one rank alone: each has a memory of its own.
     """
-    leader = min(states, key=lambda state: (state.spec is None, _number(state)))
+    # Of two connections of one rank the later one counts.
+    leader = min(reversed(states), key=lambda state: (state.spec is None, _number(state)))
     failed = first_failed(states)
     if failed is None or failed is leader:
         return leader
