@@ -6,7 +6,6 @@ is only a bound never replaces halving, it can only ask for less than half.
 
 from __future__ import annotations
 
-from yolowatch.decide import ranks
 from yolowatch.decide.budget import AttemptHistory, exhausted
 from yolowatch.decide.combining import NOTHING, Combination, combinations
 from yolowatch.decide.forecast import Laws, needed_at_failure
@@ -56,7 +55,7 @@ def plan(
             "The effective batch or weight decay of the run is not known, so it cannot be kept.",
         )
     limit = _limit(state, verdict, policy)
-    free = free_lever(state, verdict, laws, limit, earlier, _allowed(user, state, policy))
+    free = free_lever(state, verdict, laws, limit, earlier, _allowed(user, policy))
     if free is not None:
         return _plan_free(free, recipe, earlier, state, verdict, policy, incident)
     failed = _failed_batch(state)
@@ -81,7 +80,7 @@ def _plan_step(
     before = state.spec if state.spec is not None else user
     weighed: list[Rejected] = []
     alone: tuple[Candidate, ...] = ()
-    allowed = _allowed(user, state, policy)
+    allowed = _allowed(user, policy)
     for levers in combinations(before, earlier, allowed):
         below = failed + 1 if levers.uses else failed
         applied = levers.applied(laws)
@@ -90,7 +89,9 @@ def _plan_step(
             candidates = tuple(each for each in candidates if each.batch == failed)
         if not levers.uses:
             alone = candidates
-        chosen, reason = _choose(candidates, applied, limit, failed, verdict, policy, levers)
+        chosen, reason = _choose(
+            candidates, applied, limit, failed, verdict, policy, levers, state.ranks
+        )
         if chosen is not None:
             break
         weighed += rejected(candidates, limit, levers.title)
@@ -219,11 +220,10 @@ def _limit(state: RunState, verdict: Verdict, policy: Policy) -> float | None:
     return min(known) * (1.0 - policy.margin_ratio) if known else None
 
 
-def _allowed(user: RunSpec, state: RunState, policy: Policy) -> frozenset[str]:
+def _allowed(user: RunSpec, policy: Policy) -> frozenset[str]:
     """The levers that the policy permits and the trainer has."""
     trainer = family(user.trainer)
-    has = frozenset(trainer.LEVERS if trainer is not None else ())
-    return frozenset(policy.levers) & (has - ranks.REFUSED.keys() if state.ranks > 1 else has)
+    return frozenset(policy.levers) & frozenset(trainer.LEVERS if trainer is not None else ())
 
 
 def _without_margin(
@@ -244,15 +244,19 @@ def _choose(
     verdict: Verdict,
     policy: Policy,
     levers: Combination,
+    least: int,
 ) -> tuple[Candidate | None, str]:
-    """(the largest candidate that may be taken with these levers, why it); None when none may."""
+    """(the largest candidate that may be taken with these levers, why it); None when none may.
+
+    `least` is the smallest batch there is, one image in each rank.
+    """
     allowed = [each for each in candidates if each.objection is None]
     predicted = limit is not None and any(each.peaks.training is not None for each in allowed)
     # The law of a training step says too little of what failed elsewhere.
     direct = verdict.where in (Where.STEP, Where.MULTI_SCALE_PEAK)
     largest = failed if levers.uses else failed - 1
     bound = largest if predicted and direct and not laws.weak else failed // 2
-    if levers.uses and direct and all(each.batch >= failed for each in candidates):
+    if levers.uses and failed <= least and direct:
         bound = failed  # there is no smaller batch: a lever is all that is left
     small = [each for each in allowed if each.batch <= bound]
     if limit is None or not predicted:

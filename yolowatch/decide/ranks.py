@@ -13,12 +13,6 @@ from dataclasses import replace
 from yolowatch.decide import texts
 from yolowatch.model.run import LastWords, Rank, RunState
 
-REFUSED = {
-    "checkpointing": "of a training made of ranks: DistributedDataParallel awaits each gradient "
-    "once, which was not measured together with blocks that are computed again",
-}
-"""Levers that a training of several ranks does not get, and why."""
-
 _TYPES_OF_ECHO = ("DistBackendError", "DistNetworkError", "DistStoreError", "DistQueueEmptyError")
 _ECHO = re.compile(
     r"NCCL|gloo|collective|connection (?:closed|reset|refused)|socket ?timeout"

@@ -72,7 +72,7 @@ def in_ranks(model):
     seen = []
     for _ in range(3):
         shared.zero_grad(set_to_none=True)
-        gradients, _peak = step(shared, torch.rand(4, 3, 192, 192))
+        gradients, _peak = step(shared, torch.rand(2, 3, 128, 128))
         # The gradients are views of what the next step reuses.
         seen.append({name: gradient.clone() for name, gradient in gradients.items()})
     return seen, dict(model.named_buffers())
