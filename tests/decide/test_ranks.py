@@ -13,7 +13,8 @@ from yolowatch.decide.forecast import Laws, fit
 from yolowatch.decide.ladder import Recipe, smaller_batches
 from yolowatch.decide.planner import plan
 from yolowatch.decide.ranks import first_failed, is_echo, merged, unfit
-from yolowatch.model.plan import Law, Plan, Policy, Refusal
+from yolowatch.model.plan import Law, Plan, Policy, Refusal, Start
+from yolowatch.model.receipt import ResumePoint, science_notes
 from yolowatch.model.run import LastWords, Place, Rank, RunState
 from yolowatch.model.verdict import Kind
 
@@ -116,7 +117,10 @@ def test_a_plan_keeps_the_effective_batch_in_equal_parts(ranks: int) -> None:
     assert batch < 16
     assert nbs == found.effective_batch == 64
     assert f"{batch // ranks} in each of {ranks} ranks" in found.reason
-    assert found.edits.checkpointing is None
+    point = ResumePoint(Start.RESUME, "it is whole", epoch=3)
+    notes = science_notes(replace(SPEC, batch=16, accumulate=4), found, point, retried=False)
+    said = f"over {batch // ranks} images at a time instead of {16 // ranks}, in each rank."
+    assert any(said in note for note in notes)
 
 
 def test_one_image_a_rank_is_the_least() -> None:

@@ -144,7 +144,7 @@ def test_a_users_program_in_ranks_is_healed(
     options = {
         "data": str(scene.data),
         "epochs": 2,
-        "imgsz": 96,
+        "imgsz": 160,
         "device": "cpu",
         "batch": 32,
         "nbs": 32,

@@ -131,6 +131,7 @@ def _plan_step(
         rejected=tuple(weighed[-MAX_REJECTED:]),
         effective_batch=effective,
         original=Edits(recipe.batch, recipe.nbs, recipe.weight_decay),
+        ranks=state.ranks,
     )
 
 
@@ -155,6 +156,7 @@ def _plan_free(
         reason=f"The batch stays: {free.use.why}.",
         effective_batch=recipe.effective_batch,
         original=Edits(recipe.batch, recipe.nbs, recipe.weight_decay),
+        ranks=state.ranks,
     )
 
 

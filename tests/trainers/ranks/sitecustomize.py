@@ -64,8 +64,6 @@ def let_gloo_stand_in(torch):
     parallel.__init__ = __init__
     distributed.barrier = lambda device_ids=None, **more: barrier(**more)
     distributed.is_nccl_available = lambda: False
-    torch.cuda.device_count = lambda: int(os.environ["WORLD_SIZE"])
-    torch.cuda.set_device = lambda device: None
 
 
 def data(name="VmData"):
@@ -161,8 +159,11 @@ def watch(callbacks):
             frame = frame.f_back
         program = frame.f_globals if frame is not None else {}
         if "train" in program and not isinstance(program["torch"], Torch):
-            let_gloo_stand_in(program["torch"])
-            program["torch"] = Torch(program["torch"])
+            torch = program["torch"]
+            let_gloo_stand_in(torch)
+            torch.cuda.device_count = lambda: int(os.environ["WORLD_SIZE"])
+            torch.cuda.set_device = lambda device: None
+            program["torch"] = Torch(torch)
 
     def run(self, hook, *args, **kwargs):
         original(self, hook, *args, **kwargs)
