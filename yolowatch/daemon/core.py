@@ -154,7 +154,8 @@ class Core:
     def _described(
         self, attempt: Attempt, state: RunState, spec: RunSpec, at: float
     ) -> list[Action]:
-        if state.rank is not None and state.rank.number > 0:
+        first = state.rank is None or state.rank.number == 0
+        if not first:
             # The first rank says what the run is; a directory of its own another may have made.
             spec = replace(spec, run_dir=None)
         else:
@@ -164,8 +165,7 @@ class Core:
         if attempt.number == 0:
             # The first complete description is the user's: a later one of the same directory
             # follows the trainer's own retry.
-            new = self.user is None or self.user.run_dir != spec.run_dir
-            if new and spec.run_dir is not None:
+            if first and (self.user is None or self.user.run_dir != spec.run_dir):
                 self.user = spec
             return []
         if attempt.edits is None or self.user is None or attempt.distrusted is not None:
@@ -237,7 +237,8 @@ class Core:
     def _conclude(self, attempt: Attempt, exited: events.ProcessExited) -> list[Action]:
         state = attempt.state()
         helped = attempt.term_sent_at is not None and attempt.distrusted is None
-        if helped and state.last_words is not None:
+        if helped and state.ranks > 1 and state.last_words is not None:
+            # However the program took it: without this rank the others could not go on.
             state = replace(state, last_words=replace(state.last_words, handled=False))
         verdict = detect.classify(
             state,

@@ -27,15 +27,18 @@ def help_to_exit(attempt: Attempt, policy: Policy, at: float) -> list[Action]:
     if attempt.killed or at - attempt.term_sent_at < policy.kill_grace_seconds:
         return []
     attempt.killed = True
-    said = Say("it did not end on SIGTERM: SIGKILL")
-    return [said, *(Signal(process, signal.SIGKILL) for process in attempt.living())]
+    return [Say("it did not end on SIGTERM: SIGKILL"), *_signals(attempt, signal.SIGKILL)]
 
 
 def ask(attempt: Attempt, sentence: str, at: float) -> list[Action]:
     """SIGTERM to the process that was started and, of a group, to each of its ranks."""
     attempt.term_sent_at = at
+    return [Say(sentence), *_signals(attempt, signal.SIGTERM)]
+
+
+def _signals(attempt: Attempt, number: int) -> list[Signal]:
     named = attempt.living() if attempt.group() else (attempt.process,)
-    return [Say(sentence), *(Signal(process, signal.SIGTERM) for process in named)]
+    return [Signal(process, number) for process in named]
 
 
 def _reason_to_end(attempt: Attempt, policy: Policy, at: float) -> str | None:
@@ -46,7 +49,7 @@ def _reason_to_end(attempt: Attempt, policy: Policy, at: float) -> str | None:
     if texts.recognise(words.exception, words.text) is None:
         return None  # what goes on after any other failure is the program's own affair
     silent, grace = at - words.at, policy.exit_grace_seconds
-    if not attempt.group():
+    if state.ranks == 1:
         if words.handled or silent < grace:
             return None
         return f"the failed process has not ended {grace:g} s after its last words: SIGTERM"
