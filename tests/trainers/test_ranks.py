@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.trainers.scene import Scene, make_images
+from tests.trainers.scene import Scene
 from tests.trainers.test_callbacks_family import epochs, small_scene, training
 from yolowatch.edges import proc
 from yolowatch.model.identity import ProcessKey
@@ -134,44 +134,12 @@ def test_one_rank_runs_out_of_memory(
     assert epochs(scene) == [0, 1]
 
 
-@pytest.mark.slice
-def test_a_users_program_in_ranks_is_healed(
-    trainer_python: Path, tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
-    """Ultralytics does not start ranks like this itself: a program of the user's does."""
-    scene = Scene(tmp_path, trainer_python, make_images(trainer_python, tmp_path / "images", 64))
-    scene.environment |= starving(scene.root, 1) | {"LINGER": "600"}
-    options = {
-        "data": str(scene.data),
-        "epochs": 2,
-        "imgsz": 160,
-        "device": "cpu",
-        "batch": 32,
-        "nbs": 32,
-        "workers": 0,
-        "plots": False,
-        "val": False,
-        "warmup_epochs": 0,
-        "project": str(tmp_path / "runs"),
-        "name": "run",
-        "exist_ok": True,
-    }
-    program = tmp_path / "mine.py"
-    program.write_text(
-        f"from ultralytics import YOLO\n\nYOLO('yolo11n.yaml').train(**{options!r})\n"
-    )
-    command = (str(trainer_python), *LAUNCHER, str(program))
-    check_healed(scene, command, "ultralytics", 1, record_property, batch=32)
-    assert scene.epochs() == [1, 2]
-
-
 def check_healed(
     scene: Scene,
     command: Sequence[str],
     trainer: str,
     starved: int,
     record_property: Callable[[str, object], None],
-    batch: int = 48,
 ) -> None:
     """The group was down in time, and then finished with a batch that fits."""
     with watching(scene) as deaths:
@@ -188,7 +156,7 @@ def check_healed(
     record_property("down_seconds", down_seconds)
     assert 0 <= down_seconds < DOWN_SECONDS
 
-    check_same_recipe(facts, batch)
+    check_same_recipe(facts, 48)
     shown = scene.shown()
     assert shown["run"]["trainer"] == trainer
     receipt = shown["receipts"][-1]

@@ -1,9 +1,8 @@
-"""A sitecustomize that lets real trainers train as ranks on the CPU, and starves one of them.
+"""A sitecustomize that lets YOLOv5 and YOLOv9 train as ranks on the CPU, and starves one of them.
 
 Their programs want one GPU a rank and NCCL. Here the CPU stands in for each GPU and gloo for NCCL;
-samplers, DistributedDataParallel and every collective are the real ones. YOLOv5 and YOLOv9 ask for
-`device.type != 'cpu'`, so their device is a name of the CPU that answers this with yes; Ultralytics
-counts its devices, so its trainer is told how many ranks there are.
+samplers, DistributedDataParallel and every collective are the real ones. These trainers ask for
+`device.type != 'cpu'`, so their device is a name of the CPU that answers this with yes.
 
 In rank STARVED_RANK the data segment is limited from the second epoch on, to what is in use between
 batches plus PART of what a batch takes, for later attempts too (LIMIT_FILE). LINGER says for how
@@ -83,44 +82,6 @@ def tell(event, **more):
         file.write(json.dumps({**told, "at": time.monotonic(), **more}) + "\n")
 
 
-def watch_trainer(module):
-    """Ultralytics: the trainer's `world_size` is what it takes all else from."""
-    import torch
-
-    base = module.BaseTrainer
-    created, original = base.__init__, base.run_callbacks
-    let_gloo_stand_in(torch)
-
-    def __init__(trainer, *args, **kwargs):
-        created(trainer, *args, **kwargs)
-        trainer.world_size = int(os.environ["WORLD_SIZE"])
-
-    def _setup_ddp(trainer):
-        torch.distributed.init_process_group("gloo")
-
-    def run_callbacks(trainer, event):
-        original(trainer, event)
-        if event == "on_train_start":
-            groups = trainer.optimizer.param_groups
-            tell(
-                "begins",
-                batch=trainer.batch_size,
-                loaded=trainer.train_loader.batch_size,
-                accumulate=max(round(trainer.args.nbs / trainer.batch_size), 1),
-                nbs=trainer.args.nbs,
-                decay=max(group["weight_decay"] for group in groups),
-                start_epoch=trainer.start_epoch,
-                save_dir=os.path.abspath(trainer.save_dir),
-                parallel=type(trainer.model).__name__,
-            )
-        elif event == "on_train_batch_start":
-            Seen.between += (data(),)
-        elif event == "on_train_epoch_start" and STARVED:
-            limit()
-
-    base.__init__, base._setup_ddp, base.run_callbacks = __init__, _setup_ddp, run_callbacks
-
-
 def trains_with(variables):
     opt, optimizer = variables["opt"], variables["optimizer"]
     return {
@@ -186,8 +147,7 @@ def at_exit():
 
 class Finder:
     def find_spec(self, name, path=None, target=None):
-        watched = name in ("utils.callbacks", "yolov5.utils.callbacks", "yolov9.utils.callbacks")
-        if not watched and name != "ultralytics.engine.trainer":
+        if name not in ("utils.callbacks", "yolov5.utils.callbacks", "yolov9.utils.callbacks"):
             return None
         sys.meta_path.remove(self)
         import importlib.util
@@ -197,7 +157,7 @@ class Finder:
 
         def exec_module(module):
             execute(module)
-            watch(module.Callbacks) if watched else watch_trainer(module)
+            watch(module.Callbacks)
 
         spec.loader.exec_module = exec_module
         return spec
