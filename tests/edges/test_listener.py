@@ -101,7 +101,8 @@ def test_messages_arrive_in_order_between_connected_and_gone(
             client.send(wire.encode("sample", {"step": step}))
         client.send(wire.encode("bye", {"finished": True}))
     first, *messages, last = inbox.until_gone()
-    assert first == HookConnected(proc.process_key(os.getpid()), os.getuid(), 1)
+    own = proc.process_key(os.getpid())
+    assert first == HookConnected(own, os.getuid(), 1, os.getppid())
     kinds = [each.kind for each in messages if isinstance(each, HookMessage)]
     assert kinds == ["hello", *["sample"] * 50, "bye"]
     steps = [

@@ -47,3 +47,25 @@ def test_checkpointing_learns_the_same_with_less(trainer: str, tmp_path: Path) -
     plain, checkpointed = said("plain")["peak"], said("checkpointed")["peak"]
     print(f"{trainer}: peak {plain / 2**20:.0f} MiB, checkpointed {checkpointed / 2**20:.0f} MiB")
     assert checkpointed < 0.85 * plain
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "trainer", ["ultralytics", pytest.param("yolov5", marks=pytest.mark.slice), "yolov9"]
+)
+def test_checkpointing_learns_the_same_in_ranks(trainer: str, tmp_path: Path) -> None:
+    """Two real ranks, which average their gradients as this trainer has them do it."""
+    scene = Scene(tmp_path, environments.trainer_python(trainer), tmp_path / "none")
+    scene.environment |= environments.trainer_variables(tmp_path)
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+    program = str(PROGRAMS / "checkpointing.py")
+    command = (str(scene.python), *launcher, program, trainer, NETWORKS[trainer], "ranks")
+    done = scene.run(command, {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stdout[-3000:]
+    every = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("[{")))
+    assert len(every) == 2
+    for told in every:
+        assert told["blocks"] > 0
+        assert told["same_names"] == [True] * told["steps"] == [True] * 3
+        assert told["difference"] <= 1e-5, "gradients differ by more than rounding"
+        assert told["different_buffers"] == [], "BatchNorm has counted a batch twice"

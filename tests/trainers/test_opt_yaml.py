@@ -54,6 +54,10 @@ def test_both_are_families() -> None:
         "/venv/bin/yolov5 train",
         "python segment/train.py",
         "python train.py --entity me --exist-ok --epochs 3",
+        "python -m torch.distributed.run --nproc_per_node 2 train.py --batch 16",
+        "python -m torch.distributed.launch --nproc_per_node=2 --use_env -m yolov5.train",
+        "torchrun --standalone --nproc_per_node 2 yolov9/train_dual.py --batch 16",
+        "torchrun --nproc-per-node 2 --module yolov5.train",
     ],
 )
 def test_training_commands_are_recognised(command: str) -> None:
@@ -67,7 +71,8 @@ def test_training_commands_are_recognised(command: str) -> None:
         "python val.py --batch 16",
         "python launch.py train.py",
         "python -c train.py",
-        "python -m torch.distributed.run train.py",
+        "python -m torch.distributed.run --nproc_per_node 2 launcher.py",
+        "torchrun --nproc_per_node 2 -m mine",
         "torchrun launcher.py",
         "yolov5 val",
         "yolov5",
@@ -94,6 +99,10 @@ def test_other_commands_are_not(command: str) -> None:
         ("python train.py --resume old.pt --batch 16", "python train.py --batch 16"),
         ("python train.py --res=old.pt --rect", "python train.py --rect"),
         ("python -m yolov5.train --resume old.pt", "python -m yolov5.train"),
+        (
+            "python -m torch.distributed.run --master_port 29501 train.py --batch 16",
+            "python -m torch.distributed.run --master_port 29501 train.py --batch 16",
+        ),
     ],
 )
 def test_a_resume_names_its_checkpoint_and_keeps_the_rest(command: str, resumed: str) -> None:

@@ -8,10 +8,20 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from yolowatch.decide import ranks
 from yolowatch.model import events
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Edits
 from yolowatch.model.run import RunSpec, RunState
+
+_STARTED_BY_ANOTHER = (
+    "the training was started by another program, which has seen it fail; start the training "
+    "itself under `yolowatch run`"
+)
+_SPAWNED_BY_TRAINER = (
+    "the trainer has spawned its ranks itself, and what it spawns cannot be restarted from "
+    "outside; train on one device"
+)
 
 
 @dataclass
@@ -24,6 +34,7 @@ class Attempt:
     edits: Edits | None = None
     states: dict[int, RunState] = field(default_factory=dict)  # by connection
     processes: dict[int, ProcessKey] = field(default_factory=dict)  # by connection
+    parents: dict[int, int | None] = field(default_factory=dict)  # pids, by connection
     open: set[int] = field(default_factory=set)  # connections that may still speak
     exited: events.ProcessExited | None = None
     asked_to_stop: bool = False
@@ -31,19 +42,62 @@ class Attempt:
     killed: bool = False
     distrusted: str | None = None  # why it is not what the plan said
 
-    def connect(self, connection: int, process: ProcessKey) -> None:
+    def connect(self, connection: int, process: ProcessKey, parent: int | None = None) -> None:
         """A hook of this attempt begins to speak."""
         self.states[connection] = RunState(self.number)
         self.processes[connection] = process
+        self.parents[connection] = parent
         self.open.add(connection)
 
     def state(self) -> RunState:
-        """What the training process said: the one that described a run, else any."""
+        """What the training process said: the one that described a run, else any; or what all
+        ranks said, where it is made of ranks.
+        """
+        group = self.group()
+        if group:
+            return ranks.merged(group)
         ranked = sorted(
             self.states.items(),
             key=lambda item: (item[1].spec is not None, self.processes[item[0]] == self.process),
         )
         return ranked[-1][1] if ranked else RunState(self.number)
+
+    def group(self) -> tuple[RunState, ...]:
+        """What each rank said, of a training that is made of several or has a launcher of them."""
+        return tuple(self.states[connection] for connection in self._ranks())
+
+    def _ranks(self) -> list[int]:
+        """The connections of ranks; none for one process that trains alone, whatever it says."""
+        told = [number for number, state in self.states.items() if state.rank is not None]
+        alone = all(
+            self.states[each].ranks == 1 and self.processes[each] == self.process for each in told
+        )
+        return [] if alone else told
+
+    def living(self) -> tuple[ProcessKey, ...]:
+        """The process that was started, and those that hold a connection."""
+        connected = (self.processes[connection] for connection in sorted(self.open))
+        return tuple(dict.fromkeys((self.process, *connected)))
+
+    def obstacle(self) -> str | None:
+        """Why starting the command again would not start this training again, or None."""
+        told = self._ranks()
+        if not told:
+            return None if self.trains_directly() else _STARTED_BY_ANOTHER
+        for connection in told:
+            rank = self.states[connection].rank
+            assert rank is not None, "it is one of the ranks"
+            if self.processes[connection] == self.process:
+                return (
+                    f"the training is one of {rank.ranks} ranks, and the others would not be "
+                    "restarted; start their launcher under `yolowatch run`"
+                )
+            if self.parents[connection] != self.process.pid:
+                return _SPAWNED_BY_TRAINER if self.trains_directly() else _STARTED_BY_ANOTHER
+            unfit = ranks.unfit(rank)
+            if unfit is not None:
+                return unfit
+        return None
 
     def trains_directly(self) -> bool:
         """Whether the process that trains is the one that was started, and not a child of it."""

@@ -12,12 +12,12 @@ from __future__ import annotations
 import signal
 from dataclasses import replace
 
-from yolowatch.daemon import sentences
+from yolowatch.daemon import ending, sentences
 from yolowatch.daemon.actions import Action, Finish, Launch, Say, Signal, VaultCheckpoint
 from yolowatch.daemon.attempt import Attempt, mismatch
 from yolowatch.daemon.healing import Healing
 from yolowatch.daemon.records import Records
-from yolowatch.decide import detect, texts
+from yolowatch.decide import detect
 from yolowatch.model import events
 from yolowatch.model.fold import fold
 from yolowatch.model.plan import Policy
@@ -102,7 +102,7 @@ class Core:
             return []
         match event:
             case events.HookConnected():
-                attempt.connect(event.connection, event.process)
+                attempt.connect(event.connection, event.process, event.parent_pid)
             case events.HookMessage():
                 return self._message(attempt, event)
             case events.HookGone():
@@ -139,7 +139,7 @@ class Core:
         after = fold(before, event.kind, event.fields, event.at)
         attempt.states[event.connection] = after
         if event.kind == "run" and after.spec is not None:
-            return self._described(attempt, after.spec, event.at)
+            return self._described(attempt, after, after.spec, event.at)
         if event.kind == "sample" and attempt.number > 0 and after.place.step:
             self.healing.trained_again(event.at - attempt.started_at)
         if event.kind == "checkpoint" and after.checkpoint is not before.checkpoint:
@@ -151,14 +151,21 @@ class Core:
             return [Say(f"the hook failed and leaves the training alone ({after.fault_text})")]
         return []
 
-    def _described(self, attempt: Attempt, spec: RunSpec, at: float) -> list[Action]:
-        self._records.described(spec)
+    def _described(
+        self, attempt: Attempt, state: RunState, spec: RunSpec, at: float
+    ) -> list[Action]:
+        first = state.rank is None or state.rank.number == 0
+        if not first:
+            # The first rank says what the run is; a directory of its own another may have made.
+            spec = replace(spec, run_dir=None)
+        else:
+            self._records.described(spec)
         if spec.effective_batch is None:
             return []  # not set up yet
         if attempt.number == 0:
             # The first complete description is the user's: a later one of the same directory
             # follows the trainer's own retry.
-            if self.user is None or self.user.run_dir != spec.run_dir:
+            if first and (self.user is None or self.user.run_dir != spec.run_dir):
                 self.user = spec
             return []
         if attempt.edits is None or self.user is None or attempt.distrusted is not None:
@@ -171,9 +178,8 @@ class Core:
         attempt.distrusted = mismatch(edits, self.user, spec)
         if attempt.distrusted is None:
             return []
-        attempt.term_sent_at = at
         sentence = f"attempt {attempt.number} is not what was planned: {attempt.distrusted}"
-        return [Say(sentence), Signal(attempt.process, signal.SIGTERM)]
+        return ending.ask(attempt, sentence, at)
 
     def _signalled(self, attempt: Attempt, event: events.SignalReceived) -> list[Action]:
         if attempt.exited is None:
@@ -203,31 +209,12 @@ class Core:
 
     def _tick(self, attempt: Attempt, at: float) -> list[Action]:
         if attempt.exited is None:
-            return self._help_to_exit(attempt, at)
+            return ending.help_to_exit(attempt, self._policy, at)
         late = at - attempt.exited.at > _DRAIN_SECONDS
         if attempt.open and late and not self.healing.under_way:
             attempt.open.clear()  # a grandchild holds the socket: it has nothing more to say
             return self._conclude(attempt, attempt.exited)
         return []
-
-    def _help_to_exit(self, attempt: Attempt, at: float) -> list[Action]:
-        """A process that ran out of memory and does not end gets TERM, then KILL."""
-        if attempt.term_sent_at is None:
-            return self._ask_to_exit(attempt, at)
-        if attempt.killed or at - attempt.term_sent_at < self._policy.kill_grace_seconds:
-            return []
-        attempt.killed = True
-        return [Say("it did not end on SIGTERM: SIGKILL"), Signal(attempt.process, signal.SIGKILL)]
-
-    def _ask_to_exit(self, attempt: Attempt, at: float) -> list[Action]:
-        words, grace = attempt.state().last_words, self._policy.exit_grace_seconds
-        if words is None or words.handled or self._policy.mode != "auto" or at - words.at < grace:
-            return []
-        if texts.recognise(words.exception, words.text) is None:
-            return []  # what goes on after any other failure is the program's own affair
-        attempt.term_sent_at = at
-        sentence = f"the failed process has not ended {grace:g} s after its last words: SIGTERM"
-        return [Say(sentence), Signal(attempt.process, signal.SIGTERM)]
 
     # -- the end of an attempt ------------------------------------------------------------------
 
@@ -250,6 +237,9 @@ class Core:
     def _conclude(self, attempt: Attempt, exited: events.ProcessExited) -> list[Action]:
         state = attempt.state()
         helped = attempt.term_sent_at is not None and attempt.distrusted is None
+        if helped and state.ranks > 1 and state.last_words is not None:
+            # However the program took it: without this rank the others could not go on.
+            state = replace(state, last_words=replace(state.last_words, handled=False))
         verdict = detect.classify(
             state,
             exit_status=1 if helped else exited.status,

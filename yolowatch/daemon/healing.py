@@ -176,14 +176,11 @@ class Healing:
     ) -> Plan | Refusal:
         if not self._records.healthy:
             return self._unwritable(incident)
+        obstacle = attempt.obstacle() if user is not None or attempt.group() else None
+        if obstacle is not None:
+            return Refusal(incident, obstacle)
         if user is None:
             return Refusal(incident, "the hook did not tell what is trained")
-        if not attempt.trains_directly():
-            return Refusal(
-                incident,
-                "the training was started by another program, which has seen it fail; start the "
-                "training itself under `yolowatch run`",
-            )
         state = replace(attempt.state(), footprints=self._footprints)
         return planner.plan(
             user=user,

@@ -73,6 +73,7 @@ def smaller_batches(
 ) -> tuple[Candidate, ...]:
     """Every divisor of the effective batch below `below`, largest first, with its peaks.
 
+    Ranks share a batch in equal parts: only what they can divide counts, with the peaks of one.
     `largest_side` is that of the images, in pixels, where it is not the one that was seen.
     """
     effective_batch = recipe.effective_batch
@@ -80,20 +81,20 @@ def smaller_batches(
     if largest_side is not None and image is not None:
         image = min(image, largest_side**2)
     failed_batch = (state.spec.batch if state.spec is not None else None) or below
-    found = []
+    found, ranks = [], state.ranks
     for batch in range(min(below - 1, effective_batch), 0, -1):
-        if effective_batch % batch:
+        if effective_batch % batch or batch % ranks:
             continue
         peaks = Peaks(None, None)
         if image is not None:
             peaks = peak(
                 laws,
-                batch=batch,
+                batch=batch // ranks,
                 image_pixels=image,
-                validation_batch=_validation_batch(state, batch, failed_batch),
+                validation_batch=_validation_batch(state, batch // ranks, failed_batch // ranks),
                 validation_image_pixels=validation_image,
             )
-        found.append(Candidate(batch, peaks, _objection(user, effective_batch, batch)))
+        found.append(Candidate(batch, peaks, _objection(user, effective_batch, batch, ranks)))
     return tuple(found)
 
 
@@ -133,13 +134,15 @@ def _validation_batch(state: RunState, batch: int, failed_batch: int) -> int | N
     return batch if known == failed_batch else min(2 * batch, known)
 
 
-def _objection(user: RunSpec, effective_batch: int, batch: int) -> str | None:
+def _objection(user: RunSpec, effective_batch: int, batch: int, ranks: int) -> str | None:
     """What the trainer would make of this batch that we must not let happen, or None."""
     images, epochs = user.train_images, user.epochs
     if images and epochs and math.ceil(images / batch) * epochs * batch < effective_batch:
         return "the trainer would accumulate less: the whole training is shorter"
     side, stride = user.image_size_min or user.image_size, user.stride
-    if images and side and stride and side < 2 * stride and (images % batch or batch) == 1:
+    share = batch // ranks
+    rest = math.ceil(images / ranks) % share if images else 0
+    if images and side and stride and side < 2 * stride and (rest or share) == 1:
         return "its last batch would be one image, too small for BatchNorm at this size"
     return None
 

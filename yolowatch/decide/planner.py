@@ -89,7 +89,9 @@ def _plan_step(
             candidates = tuple(each for each in candidates if each.batch == failed)
         if not levers.uses:
             alone = candidates
-        chosen, reason = _choose(candidates, applied, limit, failed, verdict, policy, levers)
+        chosen, reason = _choose(
+            candidates, applied, limit, failed, verdict, policy, levers, state.ranks
+        )
         if chosen is not None:
             break
         weighed += rejected(candidates, limit, levers.title)
@@ -97,7 +99,7 @@ def _plan_step(
         levers, candidates = NOTHING, alone
         chosen, reason = _without_margin(alone, limit, failed, policy)
     if chosen is None:
-        if failed == 1:
+        if failed <= state.ranks:
             return Refusal(incident, cannot_fit(state, verdict, laws), tuple(weighed))
         return Refusal(incident, nothing_fits(alone, limit), tuple(weighed[:MAX_REJECTED]))
     larger = tuple(each for each in candidates if each.batch > chosen.batch)
@@ -115,6 +117,8 @@ def _plan_step(
         )
         uses, changed = (*uses, use), edits.over(changed)
     title = f"Batch {chosen.batch}" + (f" with {levers.title}" if levers.uses else "")
+    if state.ranks > 1:
+        title += f", {chosen.batch // state.ranks} in each of {state.ranks} ranks"
     return Plan(
         incident=incident,
         attempt=state.attempt + 1,
@@ -127,6 +131,7 @@ def _plan_step(
         rejected=tuple(weighed[-MAX_REJECTED:]),
         effective_batch=effective,
         original=Edits(recipe.batch, recipe.nbs, recipe.weight_decay),
+        ranks=state.ranks,
     )
 
 
@@ -151,6 +156,7 @@ def _plan_free(
         reason=f"The batch stays: {free.use.why}.",
         effective_batch=recipe.effective_batch,
         original=Edits(recipe.batch, recipe.nbs, recipe.weight_decay),
+        ranks=state.ranks,
     )
 
 
@@ -199,7 +205,7 @@ def _failed_batch(state: RunState) -> int | None:
     batch = state.spec.batch if state.spec is not None else None
     words = state.last_words
     if batch is None and words is not None and words.place.phase != "validation":
-        batch = words.place.batch
+        batch = words.place.batch * state.ranks if words.place.batch is not None else None
     return batch if batch is not None and batch > 0 else None
 
 
@@ -244,16 +250,20 @@ def _choose(
     verdict: Verdict,
     policy: Policy,
     levers: Combination,
+    least: int,
 ) -> tuple[Candidate | None, str]:
-    """(the largest candidate that may be taken with these levers, why it); None when none may."""
+    """(the largest candidate that may be taken with these levers, why it); None when none may.
+
+    `least` is the smallest batch there is, one image in each rank.
+    """
     allowed = [each for each in candidates if each.objection is None]
     predicted = limit is not None and any(each.peaks.training is not None for each in allowed)
     # The law of a training step says too little of what failed elsewhere.
     direct = verdict.where in (Where.STEP, Where.MULTI_SCALE_PEAK)
     largest = failed if levers.uses else failed - 1
     bound = largest if predicted and direct and not laws.weak else failed // 2
-    if levers.uses and failed == 1 and direct:
-        bound = 1  # there is no smaller batch: a lever is all that is left
+    if levers.uses and failed <= least and direct:
+        bound = failed  # there is no smaller batch: a lever is all that is left
     small = [each for each in allowed if each.batch <= bound]
     if limit is None or not predicted:
         if not small:

@@ -166,7 +166,8 @@ class Listener:
         with self._lock:
             self._peers[peer.connection] = peer
         self._selector.register(accepted, selectors.EVENT_READ, peer)
-        self._post_surely(HookConnected(process, uid, peer.connection))
+        parent = proc.parent_pid(pid)
+        self._post_surely(HookConnected(process, uid, peer.connection, parent))
 
     def _read(self, peer: _Peer) -> None:
         for _ in range(_MESSAGES_PER_TURN):

@@ -203,6 +203,14 @@ def _hello():
         "python": "%d.%d.%d" % sys.version_info[:3],
         "torch": getattr(torch, "__version__", None),
         "argv": list(getattr(sys, "orig_argv", sys.argv)),
-        "rank": int(os.environ.get("RANK", "-1")),
-        "world_size": int(os.environ.get("WORLD_SIZE", "0")),
+        "rank": _from_launcher("RANK", -1),
+        "world_size": _from_launcher("WORLD_SIZE", 0),
+        "local_world_size": _from_launcher("LOCAL_WORLD_SIZE"),
+        "max_restarts": _from_launcher("TORCHELASTIC_MAX_RESTARTS"),
     }
+
+
+def _from_launcher(name, otherwise=None):
+    """A number that the launcher of ranks leaves in the environment of each."""
+    text = os.environ.get(name, "")
+    return int(text) if text.lstrip("-").isdigit() else otherwise

@@ -72,6 +72,8 @@ FIELDS = {
         "argv": List(Str(200), 16),
         "rank": Int(-1, 1 << 16),
         "world_size": Int(0, 1 << 16),
+        "local_world_size": Int(0, 1 << 16),  # of the ranks, those on this machine
+        "max_restarts": Int(0, 1 << 16),  # of failed ranks, by their launcher itself
     },
     # what is trained: sent when the trainer is set up, and again when it changes
     "run": {

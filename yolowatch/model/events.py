@@ -32,6 +32,7 @@ class HookConnected:
     process: ProcessKey
     uid: int
     connection: int
+    parent_pid: int | None = None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from yolowatch.model.run import (
     LastWords,
     Memory,
     Place,
+    Rank,
     Retry,
     RunSpec,
     RunState,
@@ -53,6 +54,7 @@ def fold(state: RunState, kind: str, message: Fields, at: float) -> RunState:
             python=message.get("python", state.python),
             torch=message.get("torch", state.torch),
             hook=message.get("hook", state.hook),
+            rank=_rank(message),
         )
     if kind == "run":
         if "trainer" not in message:
@@ -92,6 +94,13 @@ def fold(state: RunState, kind: str, message: Fields, at: float) -> RunState:
     if kind == "bye":
         return replace(state, finished=bool(message.get("finished", False)))
     return state
+
+
+def _rank(message: Fields) -> Rank | None:
+    number, ranks = message.get("rank", -1), message.get("world_size", 0)
+    if number < 0 or ranks < 1:
+        return None
+    return Rank(number, ranks, message.get("local_world_size"), message.get("max_restarts"))
 
 
 def _fold_sample(state: RunState, message: Fields, at: float) -> RunState:

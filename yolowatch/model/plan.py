@@ -79,6 +79,7 @@ class Plan:
     rejected: tuple[Rejected, ...] = ()
     effective_batch: int | None = None
     original: Edits = Edits()  # the user's own values
+    ranks: int = 1  # processes that share each batch
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,8 @@ def science_notes(user: RunSpec, plan: Plan, resume: ResumePoint, retried: bool)
             f"stays the same: {after} images a step are accumulated where it was {before}."
         )
         notes.append(
-            f"BatchNorm computes its statistics over {after} images at a time instead of {before}."
+            f"BatchNorm computes its statistics over {after // plan.ranks} images at a time "
+            f"instead of {before // plan.ranks}{', in each rank' if plan.ranks > 1 else ''}."
         )
         notes.append(
             "The random order of images and augmentations after the restart differs from that of "

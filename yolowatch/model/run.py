@@ -191,11 +191,22 @@ class EmergencySave:
 
 
 @dataclass(frozen=True)
+class Rank:
+    """Which of the processes of one training this is, as its launcher told it; None is unknown."""
+
+    number: int
+    ranks: int
+    ranks_here: int | None = None  # those on this machine
+    max_restarts: int | None = None  # of failed ranks, by the launcher itself
+
+
+@dataclass(frozen=True)
 class RunState:
     """Everything the hooks of one attempt have said, folded."""
 
     attempt: int
     spec: RunSpec | None = None
+    rank: Rank | None = None
     place: Place = Place()
     memory: Memory = Memory()
     python: str | None = None
@@ -214,6 +225,11 @@ class RunState:
     footprints: tuple[Footprint, ...] = ()
     retries: tuple[Retry, ...] = ()
     messages: int = 0
+
+    @property
+    def ranks(self) -> int:
+        """How many processes share one batch: what `spec` says of it is for all of them."""
+        return self.rank.ranks if self.rank is not None else 1
 
     @property
     def hooked(self) -> bool:

@@ -32,6 +32,7 @@ RELEASES: tuple[str, ...] = ()
 
 _SCRIPT = re.compile(r"(?:.*/)?\w*train\w*\.py\Z")
 _MODULE = re.compile(r"(?:\w+\.)*\w*train\w*\Z")
+_LAUNCHERS = ("torch.distributed.run", "torch.distributed.launch")
 _WITH_VALUE = ("-W", "-X")  # of the interpreter's own options
 
 
@@ -84,7 +85,10 @@ def _parsed(argv: Sequence[str]) -> int:
 
 
 def _start(argv: Sequence[str]) -> int | None:
-    """Where the training program's own options begin, or None when it is another program."""
+    """Where the training program's own options begin, or None when it is another program.
+
+    A launcher of ranks counts as a wrapper: what is changed is the program in each of them.
+    """
     skip = False
     for index, word in enumerate(argv):
         if skip:
@@ -95,8 +99,11 @@ def _start(argv: Sequence[str]) -> int | None:
             return None
         elif word in _WITH_VALUE:
             skip = True
-        elif word == "-m":
+        elif word in ("-m", "--module"):
             following = argv[index + 1] if index + 1 < len(argv) else ""
+            if following in _LAUNCHERS:
+                skip = True  # its own options stand before the program that it starts
+                continue
             return index + 2 if _MODULE.match(following) else None
         elif word.rpartition("/")[2] == "yolov5" and argv[index + 1 : index + 2] == ["train"]:
             return index + 2

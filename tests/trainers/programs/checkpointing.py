@@ -1,6 +1,7 @@
 """One training step of a real network with and without checkpointed activations, compared.
 
 Usage: python checkpointing.py ultralytics|yolov5|yolov9 NETWORK.yaml compare|plain|checkpointed
+or, by torchrun, with `ranks`: three steps of each, the gradients averaged over the ranks
 
 One JSON object on stdout: what differs, or the peak of one way alone, which is the growth of the
 resident set over what was there before the step, in bytes.
@@ -60,7 +61,48 @@ def step(model, images):
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}, peak
 
 
+def in_ranks(model):
+    """Averaged gradients and the buffers after each of three steps, as the trainer sets it up."""
+    # What each trainer asks for: the two older ones know that all steps are alike.
+    options = {"static_graph": True}
+    if sys.argv[1] == "ultralytics":
+        options = {"find_unused_parameters": True, "broadcast_buffers": False}
+    shared = torch.nn.parallel.DistributedDataParallel(model, **options)
+    torch.manual_seed(1 + torch.distributed.get_rank())
+    seen = []
+    for _ in range(3):
+        shared.zero_grad(set_to_none=True)
+        gradients, _peak = step(shared, torch.rand(2, 3, 128, 128))
+        # The gradients are views of what the next step reuses.
+        seen.append({name: gradient.clone() for name, gradient in gradients.items()})
+    return seen, dict(model.named_buffers())
+
+
 plain = network(sys.argv[1], sys.argv[2]).train()
+if sys.argv[3] == "ranks":
+    torch.distributed.init_process_group("gloo")
+    checkpointed = copy.deepcopy(plain)
+    expected, buffers = in_ranks(plain)
+    blocks = checkpointing.install(checkpointed)
+    found, others = in_ranks(checkpointed)
+    scale = max(float(g.abs().max()) for each in expected for g in each.values())
+    told = {
+        "blocks": blocks,
+        "steps": len(found),
+        "same_names": [a.keys() == b.keys() for a, b in zip(expected, found, strict=True)],
+        "difference": max(
+            float((b[name] - a[name]).abs().max()) / scale
+            for a, b in zip(expected, found, strict=True)
+            for name in a
+        ),
+        "different_buffers": [n for n in buffers if not torch.equal(buffers[n], others[n])],
+    }
+    every = [None, None]
+    torch.distributed.all_gather_object(every, told)
+    if torch.distributed.get_rank() == 0:
+        print(json.dumps(every))
+    torch.distributed.destroy_process_group()
+    sys.exit()
 images = torch.rand(8, 3, 192, 192)
 if sys.argv[3] != "compare":
     if sys.argv[3] == "checkpointed":

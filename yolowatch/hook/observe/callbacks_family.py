@@ -137,6 +137,8 @@ def _training_begins(hyp, opt, device, program):
 def _event(hook, frame, args, kwargs):
     handler = _EVENTS.get(hook)
     if handler is not None and _seen.training:
+        if hook.endswith("_start") and place.phase in ("backward", "optimizer"):
+            _batch_end(frame, args, kwargs)  # of which ranks but the first are never told
         handler(frame, args, kwargs)
 
 

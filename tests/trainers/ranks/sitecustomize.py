@@ -1,0 +1,169 @@
+"""A sitecustomize that lets YOLOv5 and YOLOv9 train as ranks on the CPU, and starves one of them.
+
+Their programs want one GPU a rank and NCCL. Here the CPU stands in for each GPU and gloo for NCCL;
+samplers, DistributedDataParallel and every collective are the real ones. These trainers ask for
+`device.type != 'cpu'`, so their device is a name of the CPU that answers this with yes.
+
+In rank STARVED_RANK the data segment is limited from the second epoch on, to what is in use between
+batches plus PART of what a batch takes, for later attempts too (LIMIT_FILE). LINGER says for how
+many seconds that rank, once it has failed, does not end: as one whose collectives hang.
+
+What each rank trains with is appended to FACTS, one JSON object an event.
+"""
+
+import atexit
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+
+RANK = int(os.environ.get("RANK", "-1"))
+STARVED = int(os.environ.get("STARVED_RANK", "-2")) == RANK
+PART = float(os.environ.get("PART", "0.5"))
+LINGER = float(os.environ.get("LINGER", "0"))
+
+
+class Type(str):
+    """The type of a device that is the CPU and is not taken for it."""
+
+    __hash__ = str.__hash__
+    __eq__ = str.__eq__
+
+    def __ne__(self, other):
+        return True
+
+
+class Device(str):
+    type = Type("cpu")
+    index = None
+
+
+class Torch:
+    """The module `torch` for the training program alone."""
+
+    def __init__(self, module):
+        self._module = module
+
+    def __getattr__(self, name):
+        return getattr(self._module, name)
+
+    def device(self, *_arguments):
+        return Device("cpu")
+
+
+def let_gloo_stand_in(torch):
+    parallel, distributed = torch.nn.parallel.DistributedDataParallel, torch.distributed
+    created, barrier = parallel.__init__, distributed.barrier
+
+    def __init__(self, module, device_ids=None, output_device=None, **more):
+        created(self, module, **more)
+
+    parallel.__init__ = __init__
+    distributed.barrier = lambda device_ids=None, **more: barrier(**more)
+    distributed.is_nccl_available = lambda: False
+
+
+def data(name="VmData"):
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1]) * 1024
+    raise KeyError(name)
+
+
+def set_limit(limit_bytes):
+    resource.setrlimit(resource.RLIMIT_DATA, (int(limit_bytes), -1))
+
+
+def tell(event, **more):
+    told = {"event": event, "rank": RANK, "pid": os.getpid(), "launcher": os.getppid()}
+    with open(os.environ["FACTS"], "a") as file:
+        file.write(json.dumps({**told, "at": time.monotonic(), **more}) + "\n")
+
+
+def trains_with(variables):
+    opt, optimizer = variables["opt"], variables["optimizer"]
+    return {
+        "batch": variables["batch_size"],
+        "loaded": variables["train_loader"].batch_size,
+        "accumulate": max(round(variables["nbs"] / variables["batch_size"]), 1),
+        "nbs": variables["nbs"],
+        "decay": max(group["weight_decay"] for group in optimizer.param_groups),
+        "start_epoch": variables["start_epoch"],
+        "save_dir": os.path.abspath(opt.save_dir),
+        "parallel": type(variables["model"]).__name__,
+    }
+
+
+class Seen:
+    between = ()
+
+
+def limit():
+    file = Path(os.environ["LIMIT_FILE"])
+    if Seen.between and not file.exists():
+        middle = sorted(Seen.between)[len(Seen.between) // 2]
+        growth = data("VmPeak") - data("VmSize") + data() - middle
+        file.write_text(str(int(data() + PART * growth)))
+    if file.exists():
+        set_limit(int(file.read_text()))
+
+
+def watch(callbacks):
+    created, original = callbacks.__init__, callbacks.run
+
+    def __init__(self):
+        created(self)
+        frame = sys._getframe(1)
+        while frame is not None and frame.f_code.co_name != "<module>":
+            frame = frame.f_back
+        program = frame.f_globals if frame is not None else {}
+        if "train" in program and not isinstance(program["torch"], Torch):
+            torch = program["torch"]
+            let_gloo_stand_in(torch)
+            torch.cuda.device_count = lambda: int(os.environ["WORLD_SIZE"])
+            torch.cuda.set_device = lambda device: None
+            program["torch"] = Torch(torch)
+
+    def run(self, hook, *args, **kwargs):
+        original(self, hook, *args, **kwargs)
+        if hook == "on_train_start":
+            tell("begins", **trains_with(sys._getframe(1).f_locals))
+        elif hook == "on_train_batch_start":
+            Seen.between += (data(),)
+        elif hook == "on_train_epoch_start" and STARVED:
+            limit()
+
+    callbacks.__init__, callbacks.run = __init__, run
+
+
+def at_exit():
+    error = getattr(sys, "last_value", None)
+    if error is not None:
+        tell("failed", error=repr(error)[:200])
+        time.sleep(LINGER if STARVED else 0)
+
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name not in ("utils.callbacks", "yolov5.utils.callbacks", "yolov9.utils.callbacks"):
+            return None
+        sys.meta_path.remove(self)
+        import importlib.util
+
+        spec = importlib.util.find_spec(name)
+        execute = spec.loader.exec_module
+
+        def exec_module(module):
+            execute(module)
+            watch(module.Callbacks)
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+if RANK >= 0:
+    set_limit(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 9 // 10)
+    atexit.register(at_exit)  # runs after the hook's, which is registered later
+    sys.meta_path.insert(0, Finder())

@@ -1,0 +1,181 @@
+"""A training of two real ranks, of which one runs out of memory: the group ends, and is healed.
+
+`ranks/sitecustomize.py` lets gloo and the CPU stand in for NCCL and a GPU each.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.trainers.scene import Scene
+from tests.trainers.test_callbacks_family import epochs, small_scene, training
+from yolowatch.edges import proc
+from yolowatch.model.identity import ProcessKey
+
+pytestmark = [pytest.mark.trainers, pytest.mark.slow]
+
+RANKS = 2
+DOWN_SECONDS = 15.0
+LAUNCHER = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(RANKS))
+
+
+def ranks_scene(trainer: str, root: Path, starved: int, **more: str) -> Scene:
+    scene = small_scene(trainer, root)
+    scene.environment |= starving(root, starved) | more
+    return scene
+
+
+def starving(root: Path, rank: int) -> dict[str, str]:
+    """The variables by which this rank of a training runs out of memory."""
+    return {
+        "PYTHONPATH": str(Path(__file__).parent / "ranks"),
+        "STARVED_RANK": str(rank),
+        "LIMIT_FILE": str(root / "limit"),
+        "FACTS": str(root / "facts.jsonl"),
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def launched(scene: Scene, program: str, *words: str) -> tuple[str, ...]:
+    """The small training, as ranks of one launcher."""
+    python, *rest = training(scene, program, *words)
+    return (python, *LAUNCHER, *rest, "--epochs", "2")
+
+
+class Deaths(threading.Thread):
+    """When each process of the first attempt was last seen alive, read from /proc."""
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(daemon=True)
+        self._scene = scene
+        self._over = threading.Event()
+        self._keys: dict[int, ProcessKey] = {}
+        self.seen_at: dict[int, float] = {}
+
+    def run(self) -> None:
+        while not self._over.wait(0.02):
+            for pid in self._pids() - self._keys.keys():
+                key = proc.process_key(pid)
+                if key is not None:
+                    self._keys[pid] = key
+            for pid, key in self._keys.items():
+                if proc.is_alive(key):
+                    self.seen_at[pid] = time.monotonic()
+
+    def _pids(self) -> set[int]:
+        if len(self._keys) > RANKS:
+            return set()
+        path = self._scene.root / "facts.jsonl"
+        told = path.read_text().splitlines(keepends=True) if path.exists() else []
+        facts = [json.loads(line) for line in told if line.endswith("\n")]
+        return {fact[name] for fact in facts for name in ("pid", "launcher")}
+
+    def stop(self) -> None:
+        self._over.set()
+        self.join()
+
+
+@contextmanager
+def watching(scene: Scene) -> Iterator[Deaths]:
+    deaths = Deaths(scene)
+    deaths.start()
+    try:
+        yield deaths
+    finally:
+        deaths.stop()
+
+
+def check_same_recipe(facts: list[dict[str, Any]], batch: int) -> None:
+    """Every rank of the last attempt trains with less, and all together as the user chose."""
+    begun = [fact for fact in facts if fact["event"] == "begins"]
+    first, last = begun[:RANKS], begun[-RANKS:]
+    for group in (first, last):
+        assert {fact["rank"] for fact in group} == set(range(RANKS))
+        assert len({fact["launcher"] for fact in group}) == 1
+        for fact in group:
+            assert fact["parallel"] == "DistributedDataParallel"
+            assert fact["batch"] % RANKS == 0
+            assert fact["loaded"] == fact["batch"] // RANKS
+            assert fact["batch"] * fact["accumulate"] == batch
+            assert fact["decay"] == first[0]["decay"]
+            assert fact["save_dir"] == first[0]["save_dir"]
+    assert first[0]["batch"] == batch
+    assert last[0]["batch"] < batch
+    assert {fact["start_epoch"] for fact in last} == {1}
+
+
+@pytest.mark.parametrize(
+    ("trainer", "program", "starved", "linger"),
+    [
+        # The failed rank does not end by itself, nor will the other that waits for it.
+        pytest.param("yolov5", "yolov5", 1, "600", marks=pytest.mark.slice),
+        ("yolov9", "yolov9", 0, "0"),
+    ],
+)
+def test_one_rank_runs_out_of_memory(
+    trainer: str,
+    program: str,
+    starved: int,
+    linger: str,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    scene = ranks_scene(trainer, tmp_path, starved, LINGER=linger)
+    command = launched(scene, program, "--batch", "48")
+    check_healed(scene, command, trainer, starved, record_property)
+    assert epochs(scene) == [0, 1]
+
+
+def check_healed(
+    scene: Scene,
+    command: Sequence[str],
+    trainer: str,
+    starved: int,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """The group was down in time, and then finished with a batch that fits."""
+    with watching(scene) as deaths:
+        done = scene.run(scene.supervised(command))
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert "the hook failed" not in done.stdout
+    facts = scene.facts()
+    failed = next(fact for fact in facts if fact["event"] == "failed")
+    assert failed["rank"] == starved
+    group = {pid for pid in deaths.seen_at if pid in (failed["launcher"], *_pids(facts))}
+    assert len(group) == RANKS + 1, "the launcher and each rank were seen"
+    down_seconds = max(deaths.seen_at[pid] for pid in group) - failed["at"]
+    print(f"{trainer}: the group was down {down_seconds:.2f} s after rank {starved} had failed")
+    record_property("down_seconds", down_seconds)
+    assert 0 <= down_seconds < DOWN_SECONDS
+
+    check_same_recipe(facts, 48)
+    shown = scene.shown()
+    assert shown["run"]["trainer"] == trainer
+    receipt = shown["receipts"][-1]
+    assert receipt["outcome"] == "finished"
+    assert receipt["verdict"]["kind"] == "cpu-oom"
+    assert f"in each of {RANKS} ranks" in receipt["plan"]["reason"]
+
+
+def _pids(facts: list[dict[str, Any]]) -> set[int]:
+    """The ranks of the first attempt."""
+    return {fact["pid"] for fact in facts[:RANKS]}
+
+
+def test_a_launcher_that_restarts_ranks_by_itself_is_left_alone(tmp_path: Path) -> None:
+    scene = ranks_scene("yolov5", tmp_path, 1)
+    python, module, launcher, *rest = launched(scene, "yolov5", "--batch", "48")
+    command = (python, module, launcher, "--max-restarts", "1", *rest)
+    done = scene.run(scene.supervised(command))
+    assert done.returncode == 1
+    assert "its launcher restarts failed ranks by itself (--max-restarts 1)" in done.stdout
+    assert "SIGTERM to all" not in done.stdout
+    assert not scene.shown()["receipts"]
