@@ -6,7 +6,7 @@ The only mutable thing beside the core that owns it; it decides nothing.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from yolowatch.model import events
 from yolowatch.model.identity import ProcessKey
@@ -29,6 +29,7 @@ class Attempt:
     asked_to_stop: bool = False
     term_sent_at: float | None = None
     killed: bool = False
+    ordered_multi_scale: float | None = None  # the widest range that was ordered meanwhile
     distrusted: str | None = None  # why it is not what the plan said
 
     def connect(self, connection: int, process: ProcessKey) -> None:
@@ -51,6 +52,17 @@ class Attempt:
             state.spec is not None and self.processes[connection] == self.process
             for connection, state in self.states.items()
         )
+
+    def expected(self) -> Edits:
+        """What its trainer should say of itself: the edits, and what has changed since."""
+        edits = self.edits or Edits()
+        if self.state().retries:
+            # After the trainer's own retry the batch is smaller still, as it should be.
+            edits = replace(edits, batch=None)
+        if edits.multi_scale is not None and self.ordered_multi_scale is not None:
+            widest = max(edits.multi_scale, self.ordered_multi_scale)
+            edits = replace(edits, multi_scale=widest)
+        return edits
 
     @property
     def ended_at(self) -> float:

@@ -16,6 +16,7 @@ from yolowatch.daemon import sentences
 from yolowatch.daemon.actions import Action, Finish, Launch, Say, Signal, VaultCheckpoint
 from yolowatch.daemon.attempt import Attempt, mismatch
 from yolowatch.daemon.healing import Healing
+from yolowatch.daemon.ordering import Ordering
 from yolowatch.daemon.records import Records
 from yolowatch.decide import detect, texts
 from yolowatch.model import events
@@ -45,6 +46,7 @@ class Core:
         # What others may read between two steps.
         self.user: RunSpec | None = None
         self.healing = Healing(records, policy)
+        self._ordering = Ordering(records, policy, self.healing)
         self.verdicts: list[Verdict] = []
         self.vaulted = 0
         self.refused_connections = 0
@@ -133,9 +135,14 @@ class Core:
     # -- while an attempt lives -----------------------------------------------------------------
 
     def _message(self, attempt: Attempt, event: events.HookMessage) -> list[Action]:
-        before = attempt.states.get(event.connection)
-        if before is None:
+        if event.connection not in attempt.states:
             return []
+        actions = self._told(attempt, event)
+        heard = self._ordering.heard(attempt, event.connection, event.kind, self.user, event.at)
+        return actions + heard
+
+    def _told(self, attempt: Attempt, event: events.HookMessage) -> list[Action]:
+        before = attempt.states[event.connection]
         after = fold(before, event.kind, event.fields, event.at)
         attempt.states[event.connection] = after
         if event.kind == "run" and after.spec is not None:
@@ -165,10 +172,7 @@ class Core:
             return []
         if spec.train_calls is not None and spec.train_calls > 1:
             return []  # a further training of the same program is as its author wrote it
-        # After the trainer's own retry the batch is smaller still, and that is as it should be.
-        retried = bool(attempt.state().retries)
-        edits = replace(attempt.edits, batch=None) if retried else attempt.edits
-        attempt.distrusted = mismatch(edits, self.user, spec)
+        attempt.distrusted = mismatch(attempt.expected(), self.user, spec)
         if attempt.distrusted is None:
             return []
         attempt.term_sent_at = at
@@ -203,7 +207,7 @@ class Core:
 
     def _tick(self, attempt: Attempt, at: float) -> list[Action]:
         if attempt.exited is None:
-            return self._help_to_exit(attempt, at)
+            return self._ordering.tick(at) + self._help_to_exit(attempt, at)
         late = at - attempt.exited.at > _DRAIN_SECONDS
         if attempt.open and late and not self.healing.under_way:
             attempt.open.clear()  # a grandchild holds the socket: it has nothing more to say

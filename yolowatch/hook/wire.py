@@ -145,9 +145,10 @@ FIELDS = {
     ),
     "fault": {"where": _NAME, "text": Str(500), "count": _COUNT},
     "bye": {"finished": Bool(), "epoch": _EPOCH},
-    # from the daemon to the hook
-    "order": {"id": _COUNT, "verb": _NAME, "arguments": List(Float(-1e18), 4)},
-    "ack": {"id": _COUNT, "done": Bool(), "text": Str(500)},
+    # from the daemon to the hook: a live change; see `orders.py`
+    "order": {"id": _COUNT, "name": _NAME, "value": Float(-1e18)},
+    # the answer to it; a later one of the same id takes back what was accepted
+    "ack": {"id": _COUNT, "accepted": Bool(), "reason": Str(500)},
     # a failed training has saved its state; the lists are what the epoch's row of results shows
     "emergency": {
         "epoch": _EPOCH,  # the last trained one in it

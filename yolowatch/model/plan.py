@@ -118,6 +118,8 @@ class Policy:
     # validation, or "any" for weights in the middle of an epoch as well.
     emergency: str = "complete"
     levers: tuple[str, ...] = LEVERS  # those that may be used
+    # After how many training batches at a narrowed range of sizes a wider one may be tried.
+    widen_after_batches: int = 200
 
 
 @dataclass(frozen=True)

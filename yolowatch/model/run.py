@@ -191,6 +191,15 @@ class EmergencySave:
 
 
 @dataclass(frozen=True)
+class Ack:
+    """A hook's answer to an order; a refusal after it was accepted takes that back."""
+
+    id: int
+    accepted: bool
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
 class RunState:
     """Everything the hooks of one attempt have said, folded."""
 
@@ -213,6 +222,7 @@ class RunState:
     samples: tuple[Sample, ...] = ()
     footprints: tuple[Footprint, ...] = ()
     retries: tuple[Retry, ...] = ()
+    acks: tuple[Ack, ...] = ()
     messages: int = 0
 
     @property

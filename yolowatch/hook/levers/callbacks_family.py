@@ -16,6 +16,7 @@ import functools
 import os
 import sys
 
+from .. import orders
 from ..frames import values_of
 from ..guard import around, entry, faults
 from ..place import place
@@ -57,9 +58,16 @@ def _let_amp_pass(program):
 
 @entry
 def set_up(loop):
-    """Everything is built, and no epoch has begun."""
+    """Everything is built, and no epoch has begun: from here on orders are taken."""
+    if values_of(loop, "opt")[0].multi_scale:
+        orders.take("multi_scale", 0.0, multi_scale.WIDEST)
     if _is_ours() and _changes.get("checkpointing"):
         checkpointing.install(values_of(loop, "model")[0])
+
+
+def live(loop):
+    """The live changes, each a function of its value."""
+    return {"multi_scale": functools.partial(multi_scale.set_ratio, loop.f_globals)}
 
 
 @entry
@@ -115,6 +123,7 @@ def options_parsed(options, *_args, **_kwargs):
 @entry
 def before_training(options):
     """`train()` is about to begin; returns the settings it is to take, None for those it has."""
+    orders.take_none()  # what waits was meant for an earlier one
     if not _is_ours() or bool(options.resume) != (_changes["start"] == "resume"):
         return None  # not the run that is meant: what it describes will say so
     if _changes.get("batch") is not None:

@@ -18,6 +18,7 @@ import functools
 import math
 import sys
 
+from .. import orders
 from ..guard import around, entry, faults
 from ..place import place
 from . import checkpointing, edits, multi_scale, validation_batch
@@ -86,6 +87,17 @@ def set_multi_scale(trainer, ratio):
         trainer.args.multi_scale = ratio > 0
     else:
         trainer.args.multi_scale = ratio
+
+
+def take_orders(trainer):
+    """A training is set up: which live changes it takes."""
+    if trainer.args.task != "classify":  # which draws no sizes
+        orders.take("multi_scale", 0.0, multi_scale.WIDEST_ORDER)
+
+
+def live(trainer):
+    """The live changes, each a function of its value."""
+    return {"multi_scale": functools.partial(set_multi_scale, trainer)}
 
 
 @entry
