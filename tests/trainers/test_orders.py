@@ -19,7 +19,6 @@ import pytest
 
 from tests.trainers.scene import Scene, make_images
 from tests.trainers.test_callbacks_family import small_scene, training
-from tests.trainers.test_places import YOLOV5N
 from yolowatch.edges.clock import SystemClock
 from yolowatch.edges.listener import Listener
 from yolowatch.edges.stage import stage
@@ -155,7 +154,7 @@ def test_ultralytics(scene: Scene) -> None:
 
 def test_yolov5(tmp_path: Path) -> None:
     scene = small_scene("yolov5", tmp_path)
-    words = ("--batch", "2", "--cfg", str(YOLOV5N), "--epochs", "1000", "--multi-scale")
-    command = training(scene, "yolov5", *words, "--noval", "--nosave")
+    words = ("--batch", "2", "--epochs", "1000", "--multi-scale", "--nosave")
+    command = training(scene, "yolov5", *words)
     with live(scene, command) as running:
         check(running)

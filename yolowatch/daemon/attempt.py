@@ -122,4 +122,14 @@ def _not_in_force(edits: Edits, spec: RunSpec) -> str | None:
         return "no activations of it are checkpointed"
     if edits.expandable_segments and "expandable_segments:True" not in (spec.allocator or ""):
         return "its allocator has no expandable segments"
+    return _host_memory_not_in_force(edits, spec)
+
+
+def _host_memory_not_in_force(edits: Edits, spec: RunSpec) -> str | None:
+    if edits.workers is not None and spec.workers is not None and spec.workers > edits.workers:
+        return f"it has {spec.workers} workers instead of {edits.workers}"
+    if edits.cache is not None and spec.cache not in (None, edits.cache):
+        return f"its cache is {spec.cache} instead of {edits.cache}"
+    if edits.pin_memory is False and spec.pin_memory:
+        return "its batches are in pinned memory"
     return None

@@ -162,11 +162,11 @@ class Core:
         self._records.described(spec)
         if spec.effective_batch is None:
             return []  # not set up yet
+        # The first complete description is the user's: a later one of the same directory follows
+        # the trainer's own retry.
+        same = self.user is not None and (attempt.number or self.user.run_dir == spec.run_dir)
+        self.user = self.user if same else spec
         if attempt.number == 0:
-            # The first complete description is the user's: a later one of the same directory
-            # follows the trainer's own retry.
-            if self.user is None or self.user.run_dir != spec.run_dir:
-                self.user = spec
             return []
         if attempt.edits is None or self.user is None or attempt.distrusted is not None:
             return []
@@ -272,7 +272,9 @@ class Core:
             observed = [] if state.spec is not None else [Say(sentences.observed_only(state))]
             return [*self.healing.finished(), *observed, Finish(status)]
         if verdict.kind.is_oom or verdict.kind is Kind.HANDLED_OOM:
-            return self.healing.answer(attempt, verdict, self.user, status)
+            # Images are cached before the trainer is set up: then what it was told must do.
+            user = self.user or (state.spec if verdict.kind is Kind.HOST_OOM else None)
+            return self.healing.answer(attempt, verdict, user, status)
         if attempt.number > 0 and verdict.kind is not Kind.INTERRUPTED:
             return self.healing.give_up(verdict.sentence, status)
         said: list[Action] = []

@@ -109,6 +109,9 @@ FIELDS = {
         "checkpointable": _COUNT,  # blocks whose activations can be checkpointed
         "checkpointed": _COUNT,  # those that are
         "allocator": _NAME,  # the settings of the CUDA allocator
+        "workers": _SIZE,  # processes that load images for the training
+        "cache": _NAME,  # where images are cached: "ram", "disk" or "none"
+        "pin_memory": Bool(),
     },
     # a window of about a second
     "sample": dict(

@@ -31,6 +31,9 @@ class Edits:
     amp: str | None = None  # "bf16" or "fp16"
     checkpointing: bool | None = None
     expandable_segments: bool | None = None  # of the CUDA allocator
+    workers: int | None = None  # processes that load images
+    cache: str | None = None  # "disk" or "none"
+    pin_memory: bool | None = None
 
     def over(self, earlier: Edits) -> Edits:
         """These edits, and those of an earlier plan that they leave untouched."""
@@ -93,6 +96,9 @@ class Refusal:
 COSTS = {
     "validation batch": Cost.FREE,
     "allocator": Cost.FREE,
+    "cache": Cost.FREE,
+    "workers": Cost.FREE,
+    "pin memory": Cost.FREE,
     "batch": Cost.COMPENSATED,
     "checkpointing": Cost.COMPENSATED,
     "multi-scale": Cost.ALTERS_RESULT,

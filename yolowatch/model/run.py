@@ -49,6 +49,9 @@ class RunSpec:
     checkpointable: int | None = None  # blocks whose activations can be checkpointed
     checkpointed: int | None = None
     allocator: str | None = None  # the settings of the CUDA allocator
+    workers: int | None = None  # processes that load images for the training
+    cache: str | None = None  # where images are cached: "ram", "disk" or "none"
+    pin_memory: bool | None = None
 
     @property
     def effective_batch(self) -> int | None:

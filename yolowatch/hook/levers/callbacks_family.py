@@ -1,11 +1,11 @@
 """Carries out the edits of a plan in YOLOv5, YOLOv9 and what grew out of them.
 
 Touches, of the first training of the process only: the constant `nbs` in the code of `train()`, in
-memory; the attribute `batch_size` of its options; and, where a user's program is not resumed by its
-command line, `resume`, `save_dir` and the file of the settings. The weight decay stands in that
-file, which the executor has rewritten. Where the validation batch is smaller: the batches of the
-validation loader. Where an epoch is to be finished: its number as the first one, no batches in it,
-and the losses of its row.
+memory; the attributes `batch_size`, `workers` and `cache` of its options; and, where a user's
+program is not resumed by its command line, `resume`, `save_dir` and the file of the settings. The
+weight decay stands in that file, which the executor has rewritten. Where the validation batch is
+smaller: the batches of the validation loader. Where an epoch is to be finished: its number as the
+first one, no batches in it, and the losses of its row.
 
 Why so: `nbs` is a local constant, and both the accumulation and its warm-up follow from it. A
 resume takes every other value from `opt.yaml`, a fresh start from its command line; giving the same
@@ -20,7 +20,7 @@ from .. import orders
 from ..frames import values_of
 from ..guard import around, entry, faults
 from ..place import place
-from . import checkpointing, constants, edits, multi_scale, validation_batch
+from . import checkpointing, constants, edits, host_memory, multi_scale, validation_batch
 from .finishing import Unfinished
 
 _changes = {}  # the edits of this attempt; empty in one that changes nothing
@@ -128,6 +128,7 @@ def before_training(options):
         return None  # not the run that is meant: what it describes will say so
     if _changes.get("batch") is not None:
         options.batch_size = _changes["batch"]
+    host_memory.change_options(options, _changes)
     if _changes["start"] != "afresh":
         return None
     options.save_dir = _changes["run_dir"]
