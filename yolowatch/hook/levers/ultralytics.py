@@ -79,9 +79,9 @@ def _after_check(trainer, changes):
         trainer.args.amp = "bf16" if changes["amp"] == "bf16" else True
     if changes.get("multi_scale") is not None:
         set_multi_scale(trainer, changes["multi_scale"])
-    host_memory.change_options(trainer.args, changes)
     if changes["start"] == "afresh":
         trainer.args.save_dir = changes["run_dir"]
+    host_memory.change_options(trainer.args, changes)
 
 
 def set_multi_scale(trainer, ratio):
