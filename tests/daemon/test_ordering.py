@@ -145,6 +145,16 @@ def test_what_is_acknowledged_and_not_in_force_is_said(scene: Narrowed) -> None:
     assert "acknowledged, and is not in force" in scene.said[-1]
 
 
+def test_the_trainers_word_may_come_before_the_acknowledgement(scene: Narrowed) -> None:
+    order = ordered(scene)
+    scene.told(order.value)
+    assert steps(scene)[-1] == ("order 1", "done")
+    scene.tell("ack", 2, id=1, accepted=True)
+    train_on(scene, 60)
+    scene.wait(60)
+    assert steps(scene)[-1] == ("order 1", "done")
+
+
 def test_batches_beyond_the_ordered_range_are_said(scene: Narrowed) -> None:
     order = ordered(scene)
     scene.tell("ack", 2, id=1, accepted=True)

@@ -101,8 +101,8 @@ class Ordering:
 
     def _described(self, attempt: Attempt, state: RunState, at: float) -> list[Action]:
         sent, spec = self._sent, state.spec
-        if sent is None or sent.acknowledged_step is None or not _is_of(spec, sent.ratio):
-            return []
+        if sent is None or not _is_of(spec, sent.ratio):
+            return []  # a batch may begin between the order's arrival and its acknowledgement
         self._sent, self._kept = None, sent
         step = self._since_step = state.place.step or 0
         attempt.edits = replace(attempt.edits, multi_scale=sent.ratio) if attempt.edits else None
@@ -137,6 +137,8 @@ class Ordering:
             return []  # of several ranks one alone must not be widened
         if attempt.distrusted is not None or state.last_words is not None:
             return []
+        if state.spec is None or state.spec.train_calls != 1:
+            return []  # a further training of the same program is as its author wrote it
         found = wider(
             user=user,
             plan=plan,
