@@ -26,6 +26,7 @@ def test_everything_can_be_said() -> None:
 margin: 0.1
 levers: [batch, validation batch]
 emergency: any
+widen_after_batches: 20
 attempts_without_progress: 5
 exit_grace_seconds: 30
 kill_grace_seconds: 2.5
@@ -37,13 +38,14 @@ keep_checkpoints: 3
         margin_ratio=0.1,
         levers=("validation batch", "batch"),
         emergency="any",
+        widen_after_batches=20,
         attempts_without_progress=5,
         exit_grace_seconds=30.0,
         kill_grace_seconds=2.5,
         memory_wait_seconds=0.0,
         keep_checkpoints=3,
     )
-    assert len(config.KEYS) == 8, "a new key belongs in here"
+    assert len(config.KEYS) == 9, "a new key belongs in here"
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,13 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any], str, str]] = {
         "what a failing training saves of itself: an epoch that only lacks its validation, or "
         "weights in the middle of an epoch as well",
     ),
+    "widen_after_batches": (
+        "widen_after_batches",
+        _count(1, 1_000_000),
+        "a whole number from 1 to 1000000",
+        "after how many training batches at a narrowed range of image sizes a wider one, which is "
+        "predicted to fit, is ordered",
+    ),
     "attempts_without_progress": (
         "attempts_without_progress",
         _count(1, 100),

@@ -23,8 +23,9 @@ from yolowatch.daemon.actions import (
     Signal,
     VaultCheckpoint,
 )
+from yolowatch.daemon.attempt import mismatch
 from yolowatch.model import events
-from yolowatch.model.plan import Policy, Start
+from yolowatch.model.plan import Edits, Policy, Start
 from yolowatch.model.receipt import ResumePoint
 
 POLICY = Policy()
@@ -794,3 +795,50 @@ def test_starting_afresh_is_said(scene: Scene) -> None:
     assert scene.said[-1].startswith(afresh)
     (receipt,) = scene.core.healing.receipts
     assert (receipt.costs.epochs_kept, receipt.costs.steps_lost) == (0, 500)
+
+
+# ---------------------------------------------------------------- the host's memory
+
+
+NO_CACHE = replace(
+    build.failed(phase="setup", batch=None, side=None, epoch=None),
+    exception="MemoryError",
+    text="Unable to allocate 1.17 MiB for an array with shape (640, 640, 3) and data type uint8",
+)
+
+
+def test_a_cache_that_does_not_fit_is_answered_before_the_training_is_set_up(scene: Scene) -> None:
+    unknown = {"accumulate": None, "effective_weight_decay": None}
+    scene.describe(**unknown, cache="ram", workers=8)
+    assert scene.core.user is None
+    scene.fail(NO_CACHE)
+    scene.exit()
+    scene.gone()
+    assert scene.asked().remediation.plan.edits == Edits(cache="disk")
+    scene.carry_out()
+    scene.connect(2)
+    scene.describe(2, **unknown, cache="disk", workers=8)
+    scene.describe(2, cache="disk", workers=8)
+    assert scene.core.user is not None
+    assert scene.core.user.accumulate == 4, "known from now on"
+    assert scene.signals() == []
+    scene.tell("bye", 2, finished=True)
+    scene.exit(0)
+    scene.gone(2)
+    assert scene.core.summary() == "finished, healed"
+    assert scene.core.healing.receipts[-1].outcome == "finished"
+
+
+@pytest.mark.parametrize(
+    "spec", [{"cache": "ram"}, {"workers": 8}, {"pin_memory": True}], ids=lambda s: next(iter(s))
+)
+def test_a_lever_for_the_host_that_is_not_in_force_ends_the_attempt(
+    spec: dict[str, object],
+) -> None:
+    edits = Edits(cache="disk", workers=4, pin_memory=False)
+    given = {"cache": "disk", "workers": 4, "pin_memory": False}
+    user = replace(build.SPEC, **given)
+    assert mismatch(edits, user, user) is None
+    assert mismatch(edits, user, replace(user, **spec)) is not None  # type: ignore[arg-type]
+    unknown = dict.fromkeys(spec)
+    assert mismatch(edits, user, replace(user, **unknown)) is None  # type: ignore[arg-type]

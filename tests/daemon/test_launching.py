@@ -82,6 +82,9 @@ def test_a_later_attempt_gets_its_edits_and_nothing_of_an_earlier_one(tmp_path: 
         "multi_scale": None,
         "amp": None,
         "checkpointing": None,
+        "workers": None,
+        "cache": None,
+        "pin_memory": None,
         "finish_epoch": None,
         "losses": [],
         "loss_names": [],
@@ -96,6 +99,13 @@ def test_a_later_attempt_gets_its_edits_and_nothing_of_an_earlier_one(tmp_path: 
     _, environment = launch(bench, Launch(0))
     assert "YOLOWATCH_EDITS" not in environment
     assert environment["PYTHONPATH"] == str(bench.hooking.stage), "in front once"
+
+
+def test_pages_are_not_pinned_where_that_is_planned(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    assert "PIN_MEMORY" not in launch(bench, Launch(1, EDITS, RESUME))[1]
+    edits = Edits(pin_memory=False)
+    assert launch(bench, Launch(1, edits, RESUME))[1]["PIN_MEMORY"] == "false"
 
 
 def test_the_iterations_that_choose_an_optimizer_are_counted_as_in_the_users_run(

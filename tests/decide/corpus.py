@@ -335,20 +335,6 @@ NOT_OOM = (
         "can't start new thread",
     ),
     Report(
-        "a worker killed",
-        "https://github.com/ultralytics/yolov5/issues/8366",
-        "RuntimeError",
-        "DataLoader worker (pid 26455) is killed by signal: Killed. ",
-    ),
-    Report(
-        "shared memory",
-        "https://github.com/ultralytics/yolov3/issues/1151",
-        "RuntimeError",
-        "DataLoader worker (pid 3855) is killed by signal: Bus error. It is possible that "
-        "dataloader's workers are out of shared memory. Please try to raise your shared memory "
-        "limit.",
-    ),
-    Report(
         "a device-side assert",
         "https://github.com/ultralytics/ultralytics/issues/4160",
         "RuntimeError",
@@ -374,5 +360,85 @@ NOT_OOM = (
         "[Errno 2] No such file or directory: 'out of memory.yaml'",
     ),
     Report("the disk", "-", "OSError", "[Errno 28] No space left on device"),
+    Report("the system", "-", "OSError", "[Errno 12] Cannot allocate memory"),
+)
+
+# Failures of what loads the images, each with what was short. The longer ones are cut in the middle
+# of their tracebacks.
+LOADING = (
+    (
+        "WORKERS",
+        Report(
+            "a worker killed",
+            "https://github.com/ultralytics/yolov5/issues/8366",
+            "RuntimeError",
+            "DataLoader worker (pid 26455) is killed by signal: Killed. ",
+        ),
+    ),
+    (
+        "SHARED",
+        Report(
+            "shared memory",
+            "https://github.com/ultralytics/yolov3/issues/1151",
+            "RuntimeError",
+            "DataLoader worker (pid 3855) is killed by signal: Bus error. It is possible that "
+            "dataloader's workers are out of shared memory. Please try to raise your shared memory "
+            "limit.",
+        ),
+    ),
+    (
+        "SHARED",
+        Report(
+            "a file of shared memory",
+            "torch/storage.py, c10: MapAllocator.cpp",
+            "RuntimeError",
+            "Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback (most recent "
+            'call last):\n  File "worker.py", line 309, in _worker_loop\n'
+            "RuntimeError: unable to allocate shared memory(shm) for file </torch_71_2405_1>: "
+            "No space left on device (28)\n",
+        ),
+    ),
+    (
+        "SHARED",
+        Report(
+            "a file of shared memory, older",
+            "torch up to 1.9",
+            "RuntimeError",
+            "unable to write to file </torch_18692_1954506624>",
+        ),
+    ),
+    (
+        "WORKERS",
+        Report(
+            "a worker without memory",
+            "torch/_utils.py: ExceptionWrapper",
+            "MemoryError",
+            "Caught MemoryError in DataLoader worker process 3.\nOriginal Traceback (most recent "
+            'call last):\n  File "worker.py", line 309, in _worker_loop\nMemoryError\n',
+        ),
+    ),
+    (
+        "PINNED",
+        Report(
+            "pinned memory",
+            "torch/utils/data/_utils/pin_memory.py",
+            "RuntimeError",
+            "Caught RuntimeError in pin memory thread for device 0.\nOriginal Traceback (most "
+            'recent call last):\n  File "pin_memory.py", line 37, in do_one_step\n'
+            "RuntimeError: CUDA error: out of memory\nCUDA kernel errors might be asynchronously "
+            "reported at some other API call, so the stacktrace below might be incorrect.\n",
+        ),
+    ),
+)
+
+# Texts of a host without memory that say it only while images are cached in it.
+CACHING = (
+    Report(
+        "OpenCV",
+        "modules/core/src/alloc.cpp",
+        "cv2.error",
+        "OpenCV(4.11.0) /io/opencv/modules/core/src/alloc.cpp:73: error: (-4:Insufficient memory) "
+        "Failed to allocate 1228800 bytes in function 'OutOfMemoryError'\n",
+    ),
     Report("the system", "-", "OSError", "[Errno 12] Cannot allocate memory"),
 )

@@ -264,6 +264,6 @@ def test_the_recognised_device_is_named() -> None:
     assert ended(state(words(CPU[0]), device="cpu")).sentence.startswith("CPU out of memory")
 
 
-def test_kinds_other_than_the_two_are_no_oom() -> None:
-    assert [each for each in Kind if each.is_oom] == [Kind.CUDA_OOM, Kind.CPU_OOM]
+def test_kinds_other_than_these_are_no_oom() -> None:
+    assert [e for e in Kind if e.is_oom] == [Kind.CUDA_OOM, Kind.CPU_OOM, Kind.HOST_OOM]
     assert SPEC.effective_batch == 64

@@ -155,7 +155,7 @@ def test_last_words_survive_a_peer_that_left_an_order_unread(
     inbox.full = True  # the listener is busy with this message while the peer goes on and ends
     client.send(wire.encode("hello", {"pid": 1}))
     settle(lambda: _queued(client) == 0)
-    assert listener.send(1, wire.encode("order", {"id": 1, "verb": "x"}))
+    assert listener.send(1, wire.encode("order", {"id": 1, "name": "x"}))
     client.send(wire.encode("last_words", {"text": "out of memory"}))
     client.close()
     inbox.full = False
@@ -234,9 +234,9 @@ def test_orders_reach_the_hook_and_never_block(make: MakeListener, inbox: Inbox)
     listener = make()
     client = connect(listener)
     inbox.next()
-    order = wire.encode("order", {"id": 7, "verb": "checkpoint"})
+    order = wire.encode("order", {"id": 7, "name": "checkpoint"})
     assert listener.send(1, order)
-    assert wire.decode(client.recv(9000)) == ("order", {"id": 7, "verb": "checkpoint"})
+    assert wire.decode(client.recv(9000)) == ("order", {"id": 7, "name": "checkpoint"})
     sent = 0
     while listener.send(1, order):  # a hook that doesn't read
         sent += 1

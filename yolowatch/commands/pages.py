@@ -49,6 +49,8 @@ def _effective(document: Mapping[str, Any]) -> str:
     user, plan = document["user"], document["plan"]
     batch = plan["edits"]["batch"]
     effective = plan["effective_batch"]
+    if effective is None:  # it failed before the trainer said what it accumulates
+        return "unchanged"
     text = f"batch {effective} before and after"
     if batch and effective:
         text += f" ({user['batch']} × {user['accumulate']} → {batch} × {effective // batch})"

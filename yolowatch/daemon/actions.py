@@ -63,6 +63,16 @@ class RunStep:
 
 
 @dataclass(frozen=True)
+class Order:
+    """Ask a hook for a live change; the intent is in the journal already."""
+
+    connection: int
+    number: int  # by which the hook answers
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
 class RestoreFiles:
     """Put the user's files back as they were before the first remediation."""
 
@@ -85,7 +95,7 @@ class Finish:
     exit_status: int
 
 
-Action = Say | Signal | VaultCheckpoint | RunStep | RestoreFiles | Launch | Finish
+Action = Say | Signal | Order | VaultCheckpoint | RunStep | RestoreFiles | Launch | Finish
 
 STEPS = ("stop", "vault", "rewrite", "wait", "relaunch")
 """The order of a remediation."""

@@ -11,15 +11,17 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from yolowatch.daemon import threads
 from yolowatch.daemon.actions import (
     Action,
     Finish,
     Launch,
+    Order,
     RestoreFiles,
     RunStep,
     Say,
@@ -40,10 +42,12 @@ from yolowatch.edges.stage import stage
 from yolowatch.errors import LaunchError, YolowatchError
 from yolowatch.hands.local import LocalHands
 from yolowatch.hands.port import Hands
+from yolowatch.hook import wire
 from yolowatch.model import events
 from yolowatch.model.plan import Policy
 from yolowatch.model.printable import printable
 
+_encode: Callable[[str, Mapping[str, Any]], bytes] = wire.encode
 _QUEUE_EVENTS = 4096
 _TICK_SECONDS = 0.5
 _FROM_TERMINAL = 0x80  # SI_KERNEL: the terminal sent it to the whole foreground group
@@ -108,6 +112,7 @@ class _Supervision:
         self.core = Core(self._records, options.policy)
         uids = frozenset({os.getuid(), 0})
         listener = Listener(sockets / "hook.sock", self._post, uids=uids, clock=self._clock)
+        self._listener = listener
         stack.callback(listener.close)
         self._vaults = Vaults(self._clock, options.policy.keep_checkpoints, self._post)
         driver = nvml.open_nvml()
@@ -204,6 +209,8 @@ class _Supervision:
                     self._say(action.sentence)
                 case Signal():
                     self._signal(action)
+                case Order():
+                    self._order(action)
                 case VaultCheckpoint():
                     self._vaults.order(action)
                 case RunStep():
@@ -222,6 +229,11 @@ class _Supervision:
             self._hands.signal(action.process, action.number)
         except OSError as error:  # a program that changed its user
             self._say(f"process {action.process.pid} cannot be signalled ({error.strerror})")
+
+    def _order(self, action: Order) -> None:
+        """What does not arrive is not acknowledged, and the core says so in its time."""
+        fields = {"id": action.number, "name": action.name, "value": action.value}
+        self._listener.send(action.connection, _encode("order", fields))
 
     def _launch(self, action: Launch) -> events.Event:
         process = self._launcher.launch(action, None)

@@ -6,7 +6,7 @@ The only mutable thing beside the core that owns it; it decides nothing.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from yolowatch.decide import ranks
 from yolowatch.model import events
@@ -40,6 +40,7 @@ class Attempt:
     asked_to_stop: bool = False
     term_sent_at: float | None = None
     killed: bool = False
+    ordered_multi_scale: float | None = None  # the widest range that was ordered meanwhile
     distrusted: str | None = None  # why it is not what the plan said
 
     def connect(self, connection: int, process: ProcessKey, parent: int | None = None) -> None:
@@ -106,6 +107,17 @@ class Attempt:
             for connection, state in self.states.items()
         )
 
+    def expected(self) -> Edits:
+        """What its trainer should say of itself: the edits, and what has changed since."""
+        edits = self.edits or Edits()
+        if self.state().retries:
+            # After the trainer's own retry the batch is smaller still, as it should be.
+            edits = replace(edits, batch=None)
+        if edits.multi_scale is not None and self.ordered_multi_scale is not None:
+            widest = max(edits.multi_scale, self.ordered_multi_scale)
+            edits = replace(edits, multi_scale=widest)
+        return edits
+
     @property
     def ended_at(self) -> float:
         """When its process ended, in seconds of the daemon's clock."""
@@ -164,4 +176,14 @@ def _not_in_force(edits: Edits, spec: RunSpec) -> str | None:
         return "no activations of it are checkpointed"
     if edits.expandable_segments and "expandable_segments:True" not in (spec.allocator or ""):
         return "its allocator has no expandable segments"
+    return _host_memory_not_in_force(edits, spec)
+
+
+def _host_memory_not_in_force(edits: Edits, spec: RunSpec) -> str | None:
+    if edits.workers is not None and spec.workers is not None and spec.workers > edits.workers:
+        return f"it has {spec.workers} workers instead of {edits.workers}"
+    if edits.cache is not None and spec.cache not in (None, edits.cache):
+        return f"its cache is {spec.cache} instead of {edits.cache}"
+    if edits.pin_memory is False and spec.pin_memory:
+        return "its batches are in pinned memory"
     return None

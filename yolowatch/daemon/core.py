@@ -16,6 +16,7 @@ from yolowatch.daemon import ending, sentences
 from yolowatch.daemon.actions import Action, Finish, Launch, Say, Signal, VaultCheckpoint
 from yolowatch.daemon.attempt import Attempt, mismatch
 from yolowatch.daemon.healing import Healing
+from yolowatch.daemon.ordering import Ordering
 from yolowatch.daemon.records import Records
 from yolowatch.decide import detect
 from yolowatch.model import events
@@ -45,6 +46,7 @@ class Core:
         # What others may read between two steps.
         self.user: RunSpec | None = None
         self.healing = Healing(records, policy)
+        self._ordering = Ordering(records, policy, self.healing)
         self.verdicts: list[Verdict] = []
         self.vaulted = 0
         self.refused_connections = 0
@@ -133,9 +135,14 @@ class Core:
     # -- while an attempt lives -----------------------------------------------------------------
 
     def _message(self, attempt: Attempt, event: events.HookMessage) -> list[Action]:
-        before = attempt.states.get(event.connection)
-        if before is None:
+        if event.connection not in attempt.states:
             return []
+        actions = self._told(attempt, event)
+        heard = self._ordering.heard(attempt, event.connection, event.kind, self.user, event.at)
+        return actions + heard
+
+    def _told(self, attempt: Attempt, event: events.HookMessage) -> list[Action]:
+        before = attempt.states[event.connection]
         after = fold(before, event.kind, event.fields, event.at)
         attempt.states[event.connection] = after
         if event.kind == "run" and after.spec is not None:
@@ -162,20 +169,18 @@ class Core:
             self._records.described(spec)
         if spec.effective_batch is None:
             return []  # not set up yet
+        # The first complete description is the user's: a later one of the same directory follows
+        # the trainer's own retry.
+        same = self.user is not None and (attempt.number or self.user.run_dir == spec.run_dir)
+        if first and not same:
+            self.user = spec
         if attempt.number == 0:
-            # The first complete description is the user's: a later one of the same directory
-            # follows the trainer's own retry.
-            if first and (self.user is None or self.user.run_dir != spec.run_dir):
-                self.user = spec
             return []
         if attempt.edits is None or self.user is None or attempt.distrusted is not None:
             return []
         if spec.train_calls is not None and spec.train_calls > 1:
             return []  # a further training of the same program is as its author wrote it
-        # After the trainer's own retry the batch is smaller still, and that is as it should be.
-        retried = bool(attempt.state().retries)
-        edits = replace(attempt.edits, batch=None) if retried else attempt.edits
-        attempt.distrusted = mismatch(edits, self.user, spec)
+        attempt.distrusted = mismatch(attempt.expected(), self.user, spec)
         if attempt.distrusted is None:
             return []
         sentence = f"attempt {attempt.number} is not what was planned: {attempt.distrusted}"
@@ -209,7 +214,7 @@ class Core:
 
     def _tick(self, attempt: Attempt, at: float) -> list[Action]:
         if attempt.exited is None:
-            return ending.help_to_exit(attempt, self._policy, at)
+            return self._ordering.tick(at) + ending.help_to_exit(attempt, self._policy, at)
         late = at - attempt.exited.at > _DRAIN_SECONDS
         if attempt.open and late and not self.healing.under_way:
             attempt.open.clear()  # a grandchild holds the socket: it has nothing more to say
@@ -258,7 +263,9 @@ class Core:
             observed = [] if state.spec is not None else [Say(sentences.observed_only(state))]
             return [*self.healing.finished(), *observed, Finish(status)]
         if verdict.kind.is_oom or verdict.kind is Kind.HANDLED_OOM:
-            return self.healing.answer(attempt, verdict, self.user, status)
+            # Images are cached before the trainer is set up: then what it was told must do.
+            user = self.user or (state.spec if verdict.kind is Kind.HOST_OOM else None)
+            return self.healing.answer(attempt, verdict, user, status)
         if attempt.number > 0 and verdict.kind is not Kind.INTERRUPTED:
             return self.healing.give_up(verdict.sentence, status)
         said: list[Action] = []

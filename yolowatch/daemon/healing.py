@@ -37,6 +37,9 @@ class Healing:
         self._progressed = False
         self._saved = False
         self._remedy: Remedy | None = None
+        self._failures: list[tuple[int | None, Edits]] = []  # pixels, and what was in force
+        self._widened: str | None = None
+        self.carried_out: str | None = None  # the plan that started the attempt that runs
         self.receipts: list[Receipt] = []
         self.refused = 0
         self.planned = 0
@@ -58,6 +61,26 @@ class Healing:
         self._history = self._history.with_end(attempt.number, None if epoch < 0 else epoch)
         self._progressed |= attempt.number > 0 and epoch >= 0
         self._saved |= attempt.saved()
+        words = attempt.state().last_words
+        if words is not None and words.place.phase in (None, "forward", "loss", "backward"):
+            self._failures.append((words.place.pixels, attempt.edits or Edits()))
+
+    def failed_pixels(self, edits: Edits) -> int | None:
+        """The smallest batch x height x width of a failed step with these edits' precision and
+        checkpointing; 0 where the size of one is not known, None where none has failed.
+        """
+        alike = (edits.amp, edits.checkpointing)
+        return min(
+            (p or 0 for p, used in self._failures if (used.amp, used.checkpointing) == alike),
+            default=None,
+        )
+
+    def widened(self, note: str) -> None:
+        """The range of sizes is wider again: the receipt says so, once."""
+        receipt = self.receipts[-1]
+        kept = tuple(each for each in receipt.science if each != self._widened)
+        self._widened = note
+        self._amend(replace(receipt, science=(*kept, note)))
 
     def answer(
         self, attempt: Attempt, verdict: Verdict, user: RunSpec | None, status: int
@@ -107,6 +130,7 @@ class Healing:
         self.receipts.append(receipt)
         self._records.receipt(receipt)
         self._records.end_plan(event.plan, "carried out")
+        self.carried_out = event.plan
         self._remedy = None
         return [Say(sentences.started_again(receipt.plan, receipt.resume))], receipt
 

@@ -78,6 +78,8 @@ class Launcher:
             environment["YOLOWATCH_EMERGENCY"] = self._policy.emergency
         if request.edits is not None and request.edits.expandable_segments:
             _expand_segments(environment)
+        if request.edits is not None and request.edits.pin_memory is False:
+            environment["PIN_MEMORY"] = "false"
         if request.edits is not None and request.resume is not None and user is not None:
             environment["YOLOWATCH_EDITS"] = json.dumps(
                 _edits_of(request.edits, request.resume, user)
@@ -155,6 +157,9 @@ def _edits_of(edits: Edits, resume: ResumePoint, user: RunSpec) -> dict[str, obj
         "multi_scale": edits.multi_scale,
         "amp": edits.amp,
         "checkpointing": edits.checkpointing,
+        "workers": edits.workers,
+        "cache": edits.cache,
+        "pin_memory": edits.pin_memory,
         "effective_weight_decay": user.effective_weight_decay,
         "iterations_batch": max(user.batch or 0, user.nbs or 0) or None,
         "finish_epoch": unfinished.epoch if unfinished is not None else None,

@@ -89,9 +89,9 @@ class Records:
     def end_plan(self, plan: str, outcome: str) -> None:
         self._try(lambda: self._journal.end_plan(plan, outcome))
 
-    def intend(self, plan: str, step: str) -> bool:
+    def intend(self, plan: str, step: str, detail: str = "") -> bool:
         """Whether the intent is on disk."""
-        return self._try(lambda: self._journal.intend(plan, step))
+        return self._try(lambda: self._journal.intend(plan, step, detail))
 
     def done(self, event: events.StepDone) -> None:
         self._try(lambda: self._journal.done(event.plan, event.step, event.detail))

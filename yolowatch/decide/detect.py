@@ -7,6 +7,7 @@ program that finished, that was asked to stop or that handled the failure itself
 
 from __future__ import annotations
 
+from yolowatch.decide.host import Cause, host_cause
 from yolowatch.decide.texts import Figures, Form, Source, parse_capacity, recognise
 from yolowatch.model.printable import printable
 from yolowatch.model.quantity import bytes_text
@@ -79,6 +80,9 @@ def _by_last_words(
 ) -> Verdict:
     if words.exception.rpartition(".")[2] == "KeyboardInterrupt":
         return Verdict(Kind.INTERRUPTED, "Stopped by Ctrl-C.", evidence=_quoted(words))
+    cause = host_cause(state, words)
+    if cause is not None and not words.handled:
+        return _host_oom(state, words, cause, exit_signal)
     doubt = _doubt(state, words, form) if form is not None else None
     if form is None or doubt is not None:
         if words.handled and exit_signal is not None:
@@ -104,6 +108,17 @@ def _by_last_words(
         where=_where(state, words),
         evidence=_evidence(state, words, figures, capacity) + _ending(exit_signal),
         capacity_bytes=capacity,
+    )
+
+
+def _host_oom(state: RunState, words: LastWords, cause: Cause, exit_signal: int | None) -> Verdict:
+    figures, capacity = parse_capacity(words.text), words.memory.capacity_bytes
+    return Verdict(
+        Kind.HOST_OOM,
+        f"Host out of memory {cause.value}.",
+        _where(state, words),
+        _evidence(state, words, figures, capacity) + _ending(exit_signal),
+        capacity,
     )
 
 

@@ -10,6 +10,7 @@ from yolowatch.decide.budget import AttemptHistory, exhausted
 from yolowatch.decide.combining import NOTHING, Combination, combinations
 from yolowatch.decide.forecast import Laws, needed_at_failure
 from yolowatch.decide.free import FreeLever, free_lever
+from yolowatch.decide.host import host_cause, host_lever
 from yolowatch.decide.ladder import (
     MAX_REJECTED,
     Candidate,
@@ -22,7 +23,7 @@ from yolowatch.decide.ladder import (
 from yolowatch.decide.wording import cannot_fit, figures, nothing_fits, recipe_words
 from yolowatch.model.plan import COSTS, Edits, LeverUse, Plan, Policy, Refusal, Rejected
 from yolowatch.model.run import RunSpec, RunState
-from yolowatch.model.verdict import Verdict, Where
+from yolowatch.model.verdict import Kind, Verdict, Where
 from yolowatch.trainers.families import family, unknown_release
 
 _UNTOUCHED = Edits()
@@ -49,6 +50,8 @@ def plan(
     if against is not None:
         return Refusal(incident, against)
     recipe = Recipe.of(user)
+    if verdict.kind is Kind.HOST_OOM:
+        return _plan_host(user, recipe, earlier, state, verdict, policy, incident)
     if recipe is None:
         return Refusal(
             incident,
@@ -135,9 +138,28 @@ def _plan_step(
     )
 
 
+def _plan_host(
+    user: RunSpec,
+    recipe: Recipe | None,
+    earlier: Edits,
+    state: RunState,
+    verdict: Verdict,
+    policy: Policy,
+    incident: str,
+) -> Plan | Refusal:
+    """A lever for the host's memory; the recipe may be unknown, since it is not touched."""
+    words = state.last_words
+    cause = host_cause(state, words) if words is not None else None
+    allowed = _allowed(user, policy)
+    lever = host_lever(state.spec, cause, earlier, allowed) if cause is not None else None
+    if lever is None:
+        return Refusal(incident, f"{verdict.sentence} No lever for that is left.")
+    return _plan_free(lever, recipe, earlier, state, verdict, policy, incident)
+
+
 def _plan_free(
     free: FreeLever,
-    recipe: Recipe,
+    recipe: Recipe | None,
     earlier: Edits,
     state: RunState,
     verdict: Verdict,
@@ -154,8 +176,10 @@ def _plan_free(
         capacity_bytes=verdict.capacity_bytes,
         margin_ratio=policy.margin_ratio,
         reason=f"The batch stays: {free.use.why}.",
-        effective_batch=recipe.effective_batch,
-        original=Edits(recipe.batch, recipe.nbs, recipe.weight_decay),
+        effective_batch=recipe.effective_batch if recipe is not None else None,
+        original=Edits()
+        if recipe is None
+        else Edits(recipe.batch, recipe.nbs, recipe.weight_decay),
         ranks=state.ranks,
     )
 
@@ -185,7 +209,7 @@ def _against(
             f"The {who} started {calls} trainings; starting it again would repeat what is "
             "complete. Nothing is run twice."
         )
-    if verdict.where is Where.SETUP:
+    if verdict.where is Where.SETUP and verdict.kind is not Kind.HOST_OOM:
         return "It failed before the first batch, where a smaller batch changes nothing."
     spent = exhausted(history, policy.attempts_without_progress)
     return None if spent is None else f"The run makes no progress: {spent}. A person is needed."

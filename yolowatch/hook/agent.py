@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 
-from . import allocator, wire
+from . import allocator, orders, wire
 from .footprint import Footprints
 from .guard import entry, faults
 from .place import place
@@ -30,6 +30,7 @@ class Agent:
         self._lock = threading.Lock()
         self._socket = None
         self._retry_at = 0.0
+        self._trusted = False  # whether who listens there may give orders
         self._wake = threading.Event()
         self._thread = None
         self._pid = None
@@ -116,7 +117,7 @@ class Agent:
         except OSError:
             fresh.close()
             return False
-        self._socket = fresh
+        self._socket, self._trusted = fresh, orders.is_trusted(fresh)
         return True
 
     def _close(self):
@@ -161,6 +162,33 @@ class Agent:
         prints.pause_seconds = interval / 2
         return interval
 
+    def receive(self):
+        """Read the orders that came since the last window, a few of them, and answer each."""
+        arrived = []
+        with self._lock:
+            while self._socket is not None and len(arrived) < orders.AT_ONCE:
+                try:
+                    data = self._socket.recv(wire.MAX_MESSAGE_BYTES + 1, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    break
+                except OSError:
+                    data = b""
+                if not data:
+                    self._close()
+                    break
+                arrived.append(data)
+        for data in arrived:
+            answer = orders.received(data, self._trusted)
+            if answer is not None:
+                self.tell("ack", **answer)
+
+    def obey(self, levers, tell_run):
+        """In the training thread: make the changes that wait, and say what is in force then."""
+        refused = orders.carry_out(levers)
+        tell_run()
+        for answer in refused:
+            self.tell("ack", **answer)
+
     def tell_faults(self):
         """Send what failed in the hook and was not told yet."""
         _tell_faults()
@@ -178,6 +206,7 @@ agent = Agent()
 @entry
 def _window(self, seconds):
     interval = self.sample(seconds)
+    self.receive()
     _tell_faults()
     return interval
 

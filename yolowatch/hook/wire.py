@@ -111,6 +111,9 @@ FIELDS = {
         "checkpointable": _COUNT,  # blocks whose activations can be checkpointed
         "checkpointed": _COUNT,  # those that are
         "allocator": _NAME,  # the settings of the CUDA allocator
+        "workers": _SIZE,  # processes that load images for the training
+        "cache": _NAME,  # where images are cached: "ram", "disk" or "none"
+        "pin_memory": Bool(),
     },
     # a window of about a second
     "sample": dict(
@@ -147,9 +150,10 @@ FIELDS = {
     ),
     "fault": {"where": _NAME, "text": Str(500), "count": _COUNT},
     "bye": {"finished": Bool(), "epoch": _EPOCH},
-    # from the daemon to the hook
-    "order": {"id": _COUNT, "verb": _NAME, "arguments": List(Float(-1e18), 4)},
-    "ack": {"id": _COUNT, "done": Bool(), "text": Str(500)},
+    # from the daemon to the hook: a live change; see `orders.py`
+    "order": {"id": _COUNT, "name": _NAME, "value": Float(-1e18)},
+    # the answer to it; a later one of the same id takes back what was accepted
+    "ack": {"id": _COUNT, "accepted": Bool(), "reason": Str(500)},
     # a failed training has saved its state; the lists are what the epoch's row of results shows
     "emergency": {
         "epoch": _EPOCH,  # the last trained one in it

@@ -49,7 +49,9 @@ RUN_STATES = (
     "failed",
 )
 INCIDENT_KINDS = tuple(
-    kind.value for kind in (Kind.CUDA_OOM, Kind.CPU_OOM, Kind.HANDLED_OOM, Kind.KILLED, Kind.ERROR)
+    kind.value
+    for kind in Kind
+    if kind.is_oom or kind in (Kind.HANDLED_OOM, Kind.KILLED, Kind.ERROR)
 )
 LEVERS = ("batch",)
 

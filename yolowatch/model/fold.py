@@ -11,6 +11,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from yolowatch.model.run import (
+    Ack,
     EmergencySave,
     Footprint,
     LastWords,
@@ -30,6 +31,7 @@ Fields = Mapping[str, Any]
 MAX_FOOTPRINTS = 512
 FIRST_FOOTPRINTS = 128  # of these, kept for good
 MAX_SAMPLES = 600
+MAX_ACKS = 16
 
 _PLACE_FIELDS = tuple(f.name for f in fields(Place))
 _MEMORY_FIELDS = tuple(f.name for f in fields(Memory))
@@ -83,6 +85,11 @@ def fold(state: RunState, kind: str, message: Fields, at: float) -> RunState:
     if kind == "retry":
         retry = Retry(at, _place(message), message.get("batch_before"), message.get("text", ""))
         return replace(state, retries=(*state.retries, retry)[-16:])
+    if kind == "ack":
+        if "id" not in message:
+            return state
+        ack = Ack(message["id"], message.get("accepted", False), message.get("reason"))
+        return replace(state, acks=(*state.acks, ack)[-MAX_ACKS:])
     if kind == "last_words":
         return replace(state, last_words=_last_words(message, at))
     if kind == "fault":

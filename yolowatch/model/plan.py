@@ -31,6 +31,9 @@ class Edits:
     amp: str | None = None  # "bf16" or "fp16"
     checkpointing: bool | None = None
     expandable_segments: bool | None = None  # of the CUDA allocator
+    workers: int | None = None  # processes that load images
+    cache: str | None = None  # "disk" or "none"
+    pin_memory: bool | None = None
 
     def over(self, earlier: Edits) -> Edits:
         """These edits, and those of an earlier plan that they leave untouched."""
@@ -94,6 +97,9 @@ class Refusal:
 COSTS = {
     "validation batch": Cost.FREE,
     "allocator": Cost.FREE,
+    "cache": Cost.FREE,
+    "workers": Cost.FREE,
+    "pin memory": Cost.FREE,
     "batch": Cost.COMPENSATED,
     "checkpointing": Cost.COMPENSATED,
     "multi-scale": Cost.ALTERS_RESULT,
@@ -119,6 +125,8 @@ class Policy:
     # validation, or "any" for weights in the middle of an epoch as well.
     emergency: str = "complete"
     levers: tuple[str, ...] = LEVERS  # those that may be used
+    # After how many training batches at a narrowed range of sizes a wider one may be tried.
+    widen_after_batches: int = 200
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,8 @@ def science_notes(user: RunSpec, plan: Plan, resume: ResumePoint, retried: bool)
             f"Validation takes {edits.validation_batch} images at a time: its predictions and "
             "metrics stay the same, its printed losses are means over other batches."
         )
+    if (edits.workers, edits.cache, edits.pin_memory) != (None, None, None):
+        notes.append("Images are loaded in another way: what is trained on stays the same.")
     if edits.checkpointing:
         notes.append(
             "Activations are computed again for the gradients, which differ by rounding only; "
@@ -136,7 +138,8 @@ def science_notes(user: RunSpec, plan: Plan, resume: ResumePoint, retried: bool)
             "an uninterrupted run, as after any resume of this trainer."
         )
     epoch = 0 if resume.epoch is None else resume.epoch + 1
-    if user.warmup_epochs and epoch < user.warmup_epochs and before != after:
+    smaller = after is not None and before != after
+    if smaller and user.warmup_epochs and epoch < user.warmup_epochs:
         notes.append(
             "The run was still in warm-up, in which the trainer raises the accumulation step by "
             "step: until it ends, optimizer steps see fewer images than before."

@@ -49,6 +49,9 @@ class RunSpec:
     checkpointable: int | None = None  # blocks whose activations can be checkpointed
     checkpointed: int | None = None
     allocator: str | None = None  # the settings of the CUDA allocator
+    workers: int | None = None  # processes that load images for the training
+    cache: str | None = None  # where images are cached: "ram", "disk" or "none"
+    pin_memory: bool | None = None
 
     @property
     def effective_batch(self) -> int | None:
@@ -201,6 +204,15 @@ class Rank:
 
 
 @dataclass(frozen=True)
+class Ack:
+    """A hook's answer to an order; a refusal after it was accepted takes that back."""
+
+    id: int
+    accepted: bool
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
 class RunState:
     """Everything the hooks of one attempt have said, folded."""
 
@@ -224,6 +236,7 @@ class RunState:
     samples: tuple[Sample, ...] = ()
     footprints: tuple[Footprint, ...] = ()
     retries: tuple[Retry, ...] = ()
+    acks: tuple[Ack, ...] = ()
     messages: int = 0
 
     @property

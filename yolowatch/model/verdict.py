@@ -14,6 +14,7 @@ class Kind(Enum):
     FINISHED = "finished"
     CUDA_OOM = "cuda-oom"
     CPU_OOM = "cpu-oom"  # the CPU allocator failed: a device like any other
+    HOST_OOM = "host-oom"  # the host's memory, of which the batch is no part
     HANDLED_OOM = "handled-oom"  # the program caught the failure and decided for itself
     INTERRUPTED = "interrupted"
     KILLED = "killed"  # by a signal that nobody here sent; the cause is unknown
@@ -23,7 +24,7 @@ class Kind(Enum):
     @property
     def is_oom(self) -> bool:
         """Whether a smaller footprint is an answer to it."""
-        return self in (Kind.CUDA_OOM, Kind.CPU_OOM)
+        return self in (Kind.CUDA_OOM, Kind.CPU_OOM, Kind.HOST_OOM)
 
 
 class Where(Enum):

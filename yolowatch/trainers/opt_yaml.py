@@ -22,6 +22,9 @@ ADDS_TO_RESULTS = True
 LEVERS = {
     "validation batch": "hook: the batches of the validation loader",
     "allocator": "environment: `PYTORCH_CUDA_ALLOC_CONF`",
+    "cache": "hook: `opt.cache`",
+    "workers": "hook: `opt.workers`",
+    "pin memory": "environment: `PIN_MEMORY`",
     "batch": "`opt.yaml` or `--batch-size`; `nbs` by the hook, in the code that runs",
     "checkpointing": "hook: `forward` of the big blocks",
     "multi-scale": "hook: the program's `random.randrange`",

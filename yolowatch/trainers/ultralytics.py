@@ -22,6 +22,9 @@ ADDS_TO_RESULTS = False
 LEVERS = {
     "validation batch": "hook: the batches of the validation loader",
     "allocator": "environment: `PYTORCH_CUDA_ALLOC_CONF`",
+    "cache": "hook: `args.cache`",
+    "workers": "hook: `args.workers`",
+    "pin memory": "hook: what the loaders are built with",
     "batch": "`batch=` and `args.yaml`; `nbs` and `weight_decay` by the hook",
     "checkpointing": "hook: `forward` of the big blocks",
     "multi-scale": "hook: `args.multi_scale`",

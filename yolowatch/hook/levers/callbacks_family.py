@@ -1,11 +1,11 @@
 """Carries out the edits of a plan in YOLOv5, YOLOv9 and what grew out of them.
 
 Touches, of the first training of the process only: the constant `nbs` in the code of `train()`, in
-memory; the attribute `batch_size` of its options, and `close_mosaic` where it is passed; and, where
-a user's program is not resumed by its command line, `resume`, `save_dir` and the file of the
-settings. The weight decay stands in that file, which the executor has rewritten. Where the
-validation batch is smaller: the batches of the validation loader. Where an epoch is to be finished:
-its number as the first one, no batches in it, and the losses of its row.
+memory; the attributes `batch_size`, `workers` and `cache` of its options, and `close_mosaic` where
+it is passed; and, where a user's program is not resumed by its command line, `resume`, `save_dir`
+and the file of the settings. The weight decay stands in that file, which the executor has
+rewritten. Where the validation batch is smaller: the batches of the validation loader. Where an
+epoch is to be finished: its number as the first one, no batches in it, and the losses of its row.
 
 Why so: `nbs` is a local constant, and both the accumulation and its warm-up follow from it. A
 resume takes every other value from `opt.yaml`, a fresh start from its command line; giving the same
@@ -16,10 +16,11 @@ import functools
 import os
 import sys
 
+from .. import orders
 from ..frames import values_of
 from ..guard import around, entry, faults
 from ..place import place
-from . import checkpointing, constants, edits, multi_scale, validation_batch
+from . import checkpointing, constants, edits, host_memory, multi_scale, validation_batch
 from .finishing import Unfinished
 
 _changes = {}  # the edits of this attempt; empty in one that changes nothing
@@ -57,7 +58,9 @@ def _let_amp_pass(program):
 
 @entry
 def set_up(loop):
-    """Everything is built, and no epoch has begun."""
+    """Everything is built, and no epoch has begun: from here on orders are taken."""
+    if values_of(loop, "opt")[0].multi_scale:
+        orders.take("multi_scale", 0.0, multi_scale.WIDEST)
     if not _is_ours():
         return
     if _changes.get("checkpointing"):
@@ -73,6 +76,11 @@ def _keep_mosaic_closed(options, epochs, start_epoch):
     last_epochs = getattr(options, "close_mosaic", None)
     if last_epochs and start_epoch > epochs - last_epochs:
         options.close_mosaic = epochs - start_epoch
+
+
+def live(loop):
+    """The live changes, each a function of its value."""
+    return {"multi_scale": functools.partial(multi_scale.set_ratio, loop.f_globals)}
 
 
 @entry
@@ -128,10 +136,12 @@ def options_parsed(options, *_args, **_kwargs):
 @entry
 def before_training(options):
     """`train()` is about to begin; returns the settings it is to take, None for those it has."""
+    orders.take_none()  # what waits was meant for an earlier one
     if not _is_ours() or bool(options.resume) != (_changes["start"] == "resume"):
         return None  # not the run that is meant: what it describes will say so
     if _changes.get("batch") is not None:
         options.batch_size = _changes["batch"]
+    host_memory.change_options(options, _changes)
     if _changes["start"] != "afresh":
         return None
     options.save_dir = _changes["run_dir"]

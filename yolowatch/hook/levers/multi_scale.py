@@ -11,6 +11,7 @@ of them, as earlier versions did, whether or not the range is changed.
 import sys
 
 WIDEST = 0.5  # what these trainers draw from
+WIDEST_ORDER = 0.95  # of trainers with an option: sizes stay above nothing
 
 _FRACTIONS_REFUSED = (3, 12)
 
@@ -55,3 +56,8 @@ def install(program):
     if not isinstance(current, Range):
         current = program["random"] = Range(current)
     return current
+
+
+def set_ratio(program, ratio):
+    """Let a training program draw from 1 - ratio to 1 + ratio from its next batch on."""
+    install(program).ratio = ratio

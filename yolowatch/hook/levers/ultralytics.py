@@ -6,9 +6,9 @@ so) and `args.save_dir` where a run begins afresh in the directory it already ha
 of iterations by which `optimizer=auto` chooses, so that a smaller batch does not choose another
 optimizer. Where the checkpoint holds another weight decay than the user's run applied (the
 trainer's own retry with a smaller batch changes it), the optimizer's groups get the user's back.
-Where a plan says so: `args.amp`, `args.multi_scale`, the forward of the model's big blocks, and the
-batches of the validation loader. Where an epoch is to be
-finished: its number as the first one, no batches in it, and the figures of its row.
+Where a plan says so: `args.amp`, `args.multi_scale`, `args.workers`, `args.cache`, the forward of
+the model's big blocks, pinned memory, and the batches of the validation loader. Where an epoch is
+to be finished: its number as the first one, no batches in it, and the figures of its row.
 
 Why here: `check_resume` takes the configuration from the checkpoint and ignores nbs and
 weight_decay on the command line; it is the last step before the trainer uses any of them.
@@ -18,9 +18,10 @@ import functools
 import math
 import sys
 
+from .. import orders
 from ..guard import around, entry, faults
 from ..place import place
-from . import checkpointing, edits, multi_scale, validation_batch
+from . import checkpointing, edits, host_memory, multi_scale, validation_batch
 from .finishing import Unfinished
 
 
@@ -43,6 +44,10 @@ def install(base):
         around(base, "_setup_train", before=functools.partial(_watch_loaders, changes))
     if changes.get("checkpointing"):
         around(base, "_setup_train", after=_checkpoint)
+    if changes.get("pin_memory") is False:
+        from ultralytics.data import build
+
+        host_memory.unpin(build.InfiniteDataLoader, _is_ours)
     _keep_optimizer_choice(base, changes)
     _begin_at(base, Unfinished(changes))
     if changes.get("effective_weight_decay"):
@@ -76,6 +81,7 @@ def _after_check(trainer, changes):
         set_multi_scale(trainer, changes["multi_scale"])
     if changes["start"] == "afresh":
         trainer.args.save_dir = changes["run_dir"]
+    host_memory.change_options(trainer.args, changes)
 
 
 def set_multi_scale(trainer, ratio):
@@ -86,6 +92,17 @@ def set_multi_scale(trainer, ratio):
         trainer.args.multi_scale = ratio > 0
     else:
         trainer.args.multi_scale = ratio
+
+
+def take_orders(trainer):
+    """A training is set up: which live changes it takes."""
+    if trainer.args.task != "classify":  # which draws no sizes
+        orders.take("multi_scale", 0.0, multi_scale.WIDEST_ORDER)
+
+
+def live(trainer):
+    """The live changes, each a function of its value."""
+    return {"multi_scale": functools.partial(set_multi_scale, trainer)}
 
 
 @entry

@@ -15,7 +15,7 @@ import inspect
 import os
 import sys
 
-from .. import oom
+from .. import oom, orders
 from ..agent import agent
 from ..frames import values_of
 from ..guard import around, entry
@@ -174,6 +174,8 @@ def _batch_start(frame, _args, _kwargs):
     _seen.in_forward = False  # one that failed did not say that it ended
     place.phase = "forward"
     place.accumulate = int(accumulate)
+    if orders.waiting:
+        agent.obey(levers.live(_loop_of(frame)), lambda: _tell_run(frame))
 
 
 def _batch_end(frame, _args, _kwargs):
@@ -224,6 +226,7 @@ def _model_saved(_frame, args, _kwargs):
 
 def _train_end(_frame, args, _kwargs):
     _seen.training = False
+    orders.take_none()
     agent.tell_at_any_cost("bye", finished=True, epoch=args[2])
 
 

@@ -3,14 +3,14 @@
 import os
 import sys
 
-from ..levers import checkpointing, multi_scale
+from ..levers import checkpointing, host_memory, multi_scale
 from ..place import place
 from .ultralytics_run import allocator_settings
 
 # The local variables of `train()` that a description is made of.
 NEEDED = (
     "opt", "batch_size", "accumulate", "nbs", "epochs", "start_epoch", "imgsz", "gs", "hyp",
-    "model", "optimizer", "amp", "dataset", "val_loader", "device", "nw", "nb",
+    "model", "optimizer", "amp", "dataset", "train_loader", "val_loader", "device", "nw", "nb",
 )  # fmt: skip
 
 # Bytes of optimizer state for each byte of parameters, once every state exists.
@@ -34,6 +34,7 @@ def describe_options(opt, device, program):
         "epochs": opt.epochs,
         "device": str(device),
         "resumed": bool(opt.resume),
+        **host_memory.describe(opt, None),
     }
 
 
@@ -74,6 +75,7 @@ def describe(values, configured_decay, program):
         checkpointable=blocks[0],
         checkpointed=blocks[1],
         allocator=allocator_settings(),
+        **host_memory.describe(opt, values["train_loader"]),
     )
     return fields
 

@@ -9,7 +9,7 @@ import functools
 import os
 import sys
 
-from .. import oom
+from .. import oom, orders
 from ..agent import agent
 from ..guard import around, entry
 from ..levers import emergency_ultralytics
@@ -61,6 +61,7 @@ def _creating(*_args, **_kwargs):
     place.train_calls += 1
     place.step = 0
     _seen.batch = _seen.told = None
+    orders.take_none()
 
 
 @entry
@@ -90,6 +91,7 @@ def _train_start(trainer):
         agent.start("cuda:%d" % (trainer.device.index or 0))
     _seen.batch = trainer.batch_size
     agent.tell_run(**describe(trainer))
+    levers.take_orders(trainer)
 
 
 @entry
@@ -109,6 +111,8 @@ def _batch_start(trainer):
     place.phase = "forward"
     _seen.in_forward = False  # one that failed did not say that it ended
     place.accumulate = trainer.accumulate
+    if orders.waiting:
+        agent.obey(levers.live(trainer), lambda: agent.tell_run(**describe(trainer)))
 
 
 @entry
@@ -141,6 +145,7 @@ def _epoch_end(trainer):
 
 @entry
 def _train_end(trainer):
+    orders.take_none()
     agent.tell_at_any_cost("bye", finished=True, epoch=trainer.epoch)
 
 

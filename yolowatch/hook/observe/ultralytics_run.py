@@ -3,7 +3,7 @@
 import os
 import sys
 
-from ..levers import checkpointing
+from ..levers import checkpointing, host_memory
 from ..place import place
 
 # Bytes of optimizer state for each byte of parameters, once every state exists.
@@ -84,6 +84,7 @@ def describe(trainer):
         "checkpointable": blocks[0] if blocks else None,
         "checkpointed": blocks[1] if blocks else None,
         "allocator": allocator_settings(),
+        **host_memory.describe(args, loader),
     }
 
 
