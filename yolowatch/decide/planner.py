@@ -6,8 +6,10 @@ is only a bound never replaces halving, it can only ask for less than half.
 
 from __future__ import annotations
 
+from yolowatch.decide import opt_in
 from yolowatch.decide.budget import AttemptHistory, exhausted
-from yolowatch.decide.combining import NOTHING, Combination, combinations
+from yolowatch.decide.combination import NOTHING, Combination
+from yolowatch.decide.combining import combinations
 from yolowatch.decide.forecast import Laws, needed_at_failure
 from yolowatch.decide.free import FreeLever, free_lever
 from yolowatch.decide.ladder import (
@@ -19,13 +21,20 @@ from yolowatch.decide.ladder import (
     rejected,
     smaller_batches,
 )
-from yolowatch.decide.wording import cannot_fit, figures, nothing_fits, recipe_words
+from yolowatch.decide.wording import (
+    NO_NAMED_LEVER_FITS,
+    cannot_fit,
+    figures,
+    nothing_fits,
+    recipe_words,
+)
 from yolowatch.model.plan import COSTS, Edits, LeverUse, Plan, Policy, Refusal, Rejected
 from yolowatch.model.run import RunSpec, RunState
 from yolowatch.model.verdict import Verdict, Where
 from yolowatch.trainers.families import family
 
 _UNTOUCHED = Edits()
+_HALF = 0.5
 
 
 def plan(
@@ -81,10 +90,13 @@ def _plan_step(
     weighed: list[Rejected] = []
     alone: tuple[Candidate, ...] = ()
     allowed = _allowed(user, policy)
+    unavailable = opt_in.rejected(before, earlier, policy.levers)
     for levers in combinations(before, earlier, allowed):
         below = failed + 1 if levers.uses else failed
         applied = levers.applied(laws)
-        candidates = smaller_batches(user, recipe, state, applied, below, levers.largest_side)
+        candidates = smaller_batches(
+            user, recipe, state, applied, below, levers.largest_side, levers.pixels
+        )
         if "batch" not in allowed:
             candidates = tuple(each for each in candidates if each.batch == failed)
         if not levers.uses:
@@ -98,8 +110,11 @@ def _plan_step(
         chosen, reason = _without_margin(alone, limit, failed, policy)
     if chosen is None:
         if failed == 1:
-            return Refusal(incident, cannot_fit(state, verdict, laws), tuple(weighed))
-        return Refusal(incident, nothing_fits(alone, limit), tuple(weighed[:MAX_REJECTED]))
+            against = (*unavailable, *weighed)
+            return Refusal(incident, cannot_fit(state, verdict, laws), against)
+        against = (*unavailable, *weighed[:MAX_REJECTED])
+        reason = nothing_fits(alone, limit) if "batch" in allowed else NO_NAMED_LEVER_FITS
+        return Refusal(incident, reason, against)
     larger = tuple(each for each in candidates if each.batch > chosen.batch)
     weighed += rejected(larger, limit, levers.title)
     reason += figures(chosen, verdict, policy)
@@ -124,7 +139,7 @@ def _plan_step(
         capacity_bytes=verdict.capacity_bytes,
         margin_ratio=policy.margin_ratio,
         reason=f"{title}: {reason}.",
-        rejected=tuple(weighed[-MAX_REJECTED:]),
+        rejected=(*unavailable, *weighed[-MAX_REJECTED:]),
         effective_batch=effective,
         original=Edits(recipe.batch, recipe.nbs, recipe.weight_decay),
     )
@@ -247,14 +262,20 @@ def _choose(
     # The law of a training step says too little of what failed elsewhere.
     direct = verdict.where in (Where.STEP, Where.MULTI_SCALE_PEAK)
     largest = failed if levers.uses else failed - 1
-    bound = largest if predicted and direct and not laws.weak else failed // 2
-    if levers.uses and failed == 1 and direct:
-        bound = 1  # there is no smaller batch: a lever is all that is left
+    sure = predicted and direct and not laws.weak
+    bound = largest if sure else failed // 2
+    what = "the batch"
+    if levers.uses and (failed == 1 or "batch" not in policy.levers):
+        # There is no smaller batch to be had: a lever is all that is left.
+        if direct or levers.answers(verdict.where):
+            bound = failed
+        if not sure and levers.pixels < 1.0:
+            bound, what = (failed if levers.pixels <= _HALF else 0), "the number of pixels"
     small = [each for each in allowed if each.batch <= bound]
     if limit is None or not predicted:
         if not small:
             return None, ""
-        return small[0], "too little is known to predict a peak, so the batch is halved"
+        return small[0], f"too little is known to predict a peak, so {what} is halved"
     for each in small:
         if fits(each, limit):
             if bound == largest:

@@ -109,6 +109,11 @@ FIELDS = {
         "checkpointable": _COUNT,  # blocks whose activations can be checkpointed
         "checkpointed": _COUNT,  # those that are
         "allocator": _NAME,  # the settings of the CUDA allocator
+        "freezable": _COUNT,  # layers of the backbone, the first ones of the model
+        "frozen": _COUNT,  # so many of the first layers are not trained
+        "pruned": Float(0.0, 1.0),  # part of the parameters that was taken away
+        "prunable": Bool(),  # whether torch-pruning is installed
+        "eight_bit": Bool(),  # whether bitsandbytes is installed and has this optimizer
     },
     # a window of about a second
     "sample": dict(

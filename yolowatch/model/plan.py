@@ -31,6 +31,11 @@ class Edits:
     amp: str | None = None  # "bf16" or "fp16"
     checkpointing: bool | None = None
     expandable_segments: bool | None = None  # of the CUDA allocator
+    freeze: int | None = None  # so many of the first layers are not trained any more
+    image_size: int | None = None  # pixels of a side
+    image_size_before: int | None = None  # the user's own, where it is smaller now
+    pruning: float | None = None  # part of the channels that is taken away
+    optimizer_bits: int | None = None  # of the optimizer's state: 8
 
     def over(self, earlier: Edits) -> Edits:
         """These edits, and those of an earlier plan that they leave untouched."""
@@ -117,7 +122,7 @@ class Policy:
     # What a failing training saves of itself: "never", "complete" for an epoch that only lacks its
     # validation, or "any" for weights in the middle of an epoch as well.
     emergency: str = "complete"
-    levers: tuple[str, ...] = LEVERS  # those that may be used
+    levers: tuple[str, ...] = LEVERS  # those that may be used; others must be named: `opt_in`
 
 
 @dataclass(frozen=True)

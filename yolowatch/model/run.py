@@ -49,6 +49,11 @@ class RunSpec:
     checkpointable: int | None = None  # blocks whose activations can be checkpointed
     checkpointed: int | None = None
     allocator: str | None = None  # the settings of the CUDA allocator
+    freezable: int | None = None  # layers of the backbone, the first ones of the model
+    frozen: int | None = None  # so many of the first layers are not trained
+    pruned: float | None = None  # part of the parameters that was taken away
+    prunable: bool | None = None  # whether the package for it is there
+    eight_bit: bool | None = None  # whether the package for 8-bit optimizers is there
 
     @property
     def effective_batch(self) -> int | None:

@@ -6,8 +6,8 @@ so) and `args.save_dir` where a run begins afresh in the directory it already ha
 of iterations by which `optimizer=auto` chooses, so that a smaller batch does not choose another
 optimizer. Where the checkpoint holds another weight decay than the user's run applied (the
 trainer's own retry with a smaller batch changes it), the optimizer's groups get the user's back.
-Where a plan says so: `args.amp`, `args.multi_scale`, the forward of the model's big blocks, and the
-batches of the validation loader. Where an epoch is to be
+Where a plan says so: `args.amp`, `args.multi_scale`, the forward of the model's big blocks, the
+batches of the validation loader, and what `opt_in_ultralytics` touches. Where an epoch is to be
 finished: its number as the first one, no batches in it, and the figures of its row.
 
 Why here: `check_resume` takes the configuration from the checkpoint and ignores nbs and
@@ -20,7 +20,7 @@ import sys
 
 from ..guard import around, entry, faults
 from ..place import place
-from . import checkpointing, edits, multi_scale, validation_batch
+from . import checkpointing, edits, multi_scale, opt_in_ultralytics, validation_batch
 from .finishing import Unfinished
 
 
@@ -44,6 +44,7 @@ def install(base):
     if changes.get("checkpointing"):
         around(base, "_setup_train", after=_checkpoint)
     _keep_optimizer_choice(base, changes)
+    opt_in_ultralytics.install(base, changes, _is_ours)
     _begin_at(base, Unfinished(changes))
     if changes.get("effective_weight_decay"):
         decay = functools.partial(_restore_decay, changes["effective_weight_decay"])
@@ -74,6 +75,7 @@ def _after_check(trainer, changes):
         trainer.args.amp = "bf16" if changes["amp"] == "bf16" else True
     if changes.get("multi_scale") is not None:
         set_multi_scale(trainer, changes["multi_scale"])
+    opt_in_ultralytics.set_arguments(trainer.args, changes)
     if changes["start"] == "afresh":
         trainer.args.save_dir = changes["run_dir"]
 

@@ -5,6 +5,7 @@ import sys
 
 from ..levers import checkpointing, multi_scale
 from ..place import place
+from . import layers
 from .ultralytics_run import allocator_settings
 
 # The local variables of `train()` that a description is made of.
@@ -74,6 +75,8 @@ def describe(values, configured_decay, program):
         checkpointable=blocks[0],
         checkpointed=blocks[1],
         allocator=allocator_settings(),
+        freezable=layers.backbone(model),
+        frozen=layers.frozen(model),
     )
     return fields
 
