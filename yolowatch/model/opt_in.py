@@ -1,4 +1,4 @@
-"""The levers that are never used unless the policy file names them, and the one that nobody has.
+"""The levers that are never used unless the policy file names them, and those that nobody has.
 
 They stand apart from `plan.COSTS`, so that what is in force by default cannot grow by accident.
 """
@@ -18,7 +18,11 @@ OPT_IN = {
 
 NEVER = {
     "model parallelism": "these trainers hold one whole replica of the model on each device, and "
-    "splitting it would need another model; name `more gpus`, `image size` or `pruning` instead"
+    "splitting it would need another model; name `image size` or `pruning` instead",
+    "more gpus": "a training is not moved to other devices than those it was started on; start it on "
+    "several yourself, with `device=0,1` or under torchrun",
+    "one gpu": "a training is not moved to other devices than those it was started on; start it on "
+    "one yourself, with a smaller batch",
 }
 """What can be asked for and is refused always, with the reason and the cure."""
 

@@ -14,6 +14,7 @@ import importlib.util
 import sys
 
 _DIVIDING = {"C2", "C2f", "C2fAttn", "C2PSA", "C2fPSA", "PSA", "A2C2f"}
+_ELAN = {"RepNCSPELAN4", "ELAN1"}  # these join a third and a fourth part to the halves
 _LAST = {"Bottleneck": "cv2", "C3": "cv3"}  # the convolution that a block ends with
 _ROUND_TO = 8  # channels: what convolutions are fast with
 
@@ -68,12 +69,18 @@ def _channels(model):
 def _kept(model, torch):
     kept = [model.model[-1]]
     for block in model.modules():
+        if _kinds(block) & _ELAN:
+            kept += [block.cv1, _last(block.cv2, torch), _last(block.cv3, torch)]
         if not _kinds(block) & _DIVIDING:
             continue
         kept.append(block.cv1)
         for name in ("m", "attn", "ffn"):
             kept += _ends(getattr(block, name, None), torch)
     return kept
+
+
+def _last(part, torch):
+    return part[-1] if isinstance(part, torch.nn.Sequential) else part
 
 
 def _ends(part, torch):
