@@ -99,9 +99,8 @@ def test_a_frozen_backbone_heals(scene: Scene) -> None:
     assert last["batch"] == first["batch"]
 
 
-@pytest.mark.slice
 def test_pruning_and_eight_bits_are_in_force_and_resumed(opt_in_scene: Scene) -> None:
-    """A pruned training fails in its second save; the next one goes on from the first."""
+    """A pruned training fails in a save; the next one goes on from the checkpoint before."""
     scene = opt_in_scene
     levers = {"pruning": 0.25, "optimizer_bits": 8, "run_dir": str(scene.run_dir)}
     command = scene.yolo("batch=8", "epochs=3", "optimizer=AdamW")
@@ -118,10 +117,11 @@ def test_pruning_and_eight_bits_are_in_force_and_resumed(opt_in_scene: Scene) ->
     with listening(scene, edits) as (environment, said):
         done = scene.run(ultralytics.resume_command(command, last, Edits()), environment)
     assert done.returncode == 0, done.stdout[-3000:]
-    assert scene.epochs() == [1, 2, 3]
+    assert sorted(set(scene.epochs())) == [1, 2, 3]  # here nobody trims what is trained again
     second = described(said)
     check_altered(second)
-    assert (second["pruned"], second["start_epoch"]) == (first["pruned"], 1)
+    assert second["start_epoch"] > 0
+    assert second["pruned"] == first["pruned"]
     assert second["parameter_bytes"] == first["parameter_bytes"]
 
 
@@ -131,21 +131,17 @@ def check_altered(spec: Any) -> None:
     assert (spec["prunable"], spec["eight_bit"]) == (True, True)
 
 
-@pytest.mark.parametrize("lever", ["pruning", "8-bit optimizer"])
-def test_the_levers_with_packages_heal(lever: str, opt_in_scene: Scene) -> None:
+def test_a_pruned_model_heals(opt_in_scene: Scene) -> None:
     scene = opt_in_scene
     policy = scene.root / "policy.yaml"
-    policy.write_text(f"levers: [{lever}]\nmargin: 0.001\n")
-    command = scene.capped(imgsz=192, epochs=3, part=0.9, optimizer="AdamW")
+    policy.write_text("levers: [pruning]\nmargin: 0.001\n")
+    command = scene.capped(imgsz=192, epochs=3, part=0.95)
     done = scene.run(scene.supervised(command, "--policy", str(policy)))
     assert done.returncode == 0, done.stdout[-4000:]
     assert scene.epochs() == [1, 2, 3]
     (receipt,) = scene.shown()["receipts"]
-    assert [use["name"] for use in receipt["levers"]] == [lever]
-    assert "this alters the result" in " ".join(receipt["science"])
+    assert [use["name"] for use in receipt["levers"]] == ["pruning"]
+    assert "it is another, smaller model" in " ".join(receipt["science"])
     first, last = scene.facts()
     assert last["batch"] == first["batch"]
-    if lever == "pruning":
-        assert last["parameters"] < 0.9 * first["parameters"]
-    else:
-        assert (first["optimizer"], last["optimizer"]) == ("AdamW", "AdamW8bit")
+    assert last["parameters"] < 0.9 * first["parameters"]
