@@ -129,19 +129,3 @@ def check_altered(spec: Any) -> None:
     assert 0.1 < spec["pruned"] < 0.5
     assert spec["optimizer"] == "AdamW8bit"
     assert (spec["prunable"], spec["eight_bit"]) == (True, True)
-
-
-def test_a_pruned_model_heals(opt_in_scene: Scene) -> None:
-    scene = opt_in_scene
-    policy = scene.root / "policy.yaml"
-    policy.write_text("levers: [pruning]\nmargin: 0.001\n")
-    command = scene.capped(imgsz=192, epochs=3, part=0.95)
-    done = scene.run(scene.supervised(command, "--policy", str(policy)))
-    assert done.returncode == 0, done.stdout[-4000:]
-    assert scene.epochs() == [1, 2, 3]
-    (receipt,) = scene.shown()["receipts"]
-    assert [use["name"] for use in receipt["levers"]] == ["pruning"]
-    assert "it is another, smaller model" in " ".join(receipt["science"])
-    first, last = scene.facts()
-    assert last["batch"] == first["batch"]
-    assert last["parameters"] < 0.9 * first["parameters"]
