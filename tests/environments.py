@@ -53,6 +53,11 @@ ENVIRONMENTS = {
     "ultralytics": Environment(("ultralytics==8.4.190",), "from ultralytics import YOLO"),
     "ultralytics-8.3": Environment(("ultralytics>=8.3,<8.4",), "from ultralytics import YOLO"),
     "ultralytics-8.2": Environment(("ultralytics>=8.2,<8.3",), "from ultralytics import YOLO"),
+    # With the packages of the levers that a policy must name.
+    "ultralytics-opt-in": Environment(
+        ("ultralytics==8.4.190", "torch-pruning==1.6.1", "bitsandbytes==0.50.2"),
+        "import torch_pruning, bitsandbytes; from ultralytics import YOLO",
+    ),
     "yolov5": Environment(("yolov5==7.0.14", "numpy<2.4", "setuptools<81"), "import yolov5.train"),
     "yolov9": Environment(
         ("yolov9py==1.1.0", "numpy<2.4", "setuptools<81"),

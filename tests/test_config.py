@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from yolowatch import config
 from yolowatch.errors import ConfigError
+from yolowatch.model.opt_in import OPT_IN
 from yolowatch.model.plan import LEVERS, Policy
 
 
@@ -48,6 +49,11 @@ keep_checkpoints: 3
     assert len(config.KEYS) == 9, "a new key belongs in here"
 
 
+def test_what_must_be_named_is_taken_where_it_is() -> None:
+    assert read("levers: [freeze, batch, image size]").levers == ("batch", "image size", "freeze")
+    assert not set(OPT_IN) & set(read("margin: 0.1").levers)
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -56,6 +62,15 @@ keep_checkpoints: 3
         ("margin: true", "policy.yaml: margin must be a part from 0 to 0.9, not True."),
         ("emergency: off", "policy.yaml: emergency must be one of: never, complete, any, not"),
         ("levers: batch", "policy.yaml: levers must be a list of some of: validation batch"),
+        (
+            "levers: [batch, model parallelism]",
+            "policy.yaml: model parallelism is refused always: these trainers hold one whole",
+        ),
+        (
+            "levers: [more gpus]",
+            "policy.yaml: more gpus is refused always: a training is not moved",
+        ),
+        ("levers: [one gpu]", "policy.yaml: one gpu is refused always: a training is not moved"),
         ("levers: [bacth]", "policy.yaml: levers must be a list of some of: validation batch"),
         ("keep_checkpoints: 0", "keep_checkpoints must be a whole number from 1 to 100, not 0."),
         ("keep_checkpoints: 2.5", "keep_checkpoints must be a whole number from 1 to 100"),
@@ -79,5 +94,5 @@ def test_any_text_is_a_policy_or_a_sentence(text: str) -> None:
         found = read(text)
     except ConfigError as error:
         sentence = str(error)
-    assert set(found.levers) <= set(LEVERS)
+    assert set(found.levers) <= {*LEVERS, *OPT_IN}
     assert "\n" not in sentence

@@ -14,9 +14,11 @@ from typing import Any
 import yaml
 
 from yolowatch.errors import ConfigError
+from yolowatch.model.opt_in import NEVER, OPT_IN
 from yolowatch.model.plan import LEVERS, Policy
 
 EMERGENCY = ("never", "complete", "any")
+_LEVERS = (*LEVERS, *OPT_IN)
 
 
 def policy(text: str, name: str, base: Policy) -> Policy:
@@ -40,6 +42,9 @@ def policy(text: str, name: str, base: Policy) -> Policy:
             near = difflib.get_close_matches(str(key), KEYS, 1, 0.0)
             raise ConfigError(f"{name} has the unknown key {key!r}: did you mean {near[0]!r}?")
         field, read, expected, _meaning = KEYS[key]
+        for lever in NEVER if key == "levers" and isinstance(value, list) else ():
+            if lever in value:
+                raise ConfigError(f"{name}: {lever} is refused always: {NEVER[lever]}.")
         found = read(value)
         if found is None:
             raise ConfigError(f"{name}: {key} must be {expected}, not {value!r}.")
@@ -64,9 +69,9 @@ def _word(*words: str) -> Callable[[Any], str | None]:
 
 
 def _levers(value: Any) -> tuple[str, ...] | None:
-    if not isinstance(value, list) or any(each not in LEVERS for each in value):
+    if not isinstance(value, list) or any(each not in _LEVERS for each in value):
         return None
-    return tuple(each for each in LEVERS if each in value)
+    return tuple(each for each in _LEVERS if each in value)
 
 
 # key: (field of Policy, reader, what it must be, what it means)
@@ -80,8 +85,8 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any], str, str]] = {
     "levers": (
         "levers",
         _levers,
-        f"a list of some of: {', '.join(LEVERS)}",
-        "the levers that may be used",
+        f"a list of some of: {', '.join(_LEVERS)}",
+        f"the levers that may be used; {', '.join(OPT_IN)} only where they are named here",
     ),
     "emergency": (
         "emergency",

@@ -38,6 +38,8 @@ BROAD = {"Exception", "BaseException"}
 # What the hook may import inside a function, because the training has imported it long since; and
 # the name under which the hook is staged there.
 TRAININGS_OWN = {"torch", "ultralytics", "utils", "models", "yolowatch_hook"}
+# What a lever of the hook may import inside a function, because a policy has named that very lever.
+NAMED_LEVERS_OWN = {"torch_pruning", "bitsandbytes"}
 
 
 def files_only_at_the_edge(package: Path) -> list[str]:
@@ -116,7 +118,8 @@ def guests_stand_alone(package: Path) -> list[str]:
                 # A path has as many slashes as there are levels down from the package.
                 roots = [package.name] if node.level > path.count("/") else []
             for root in roots:
-                known = _is_library(root) or (in_function and root in TRAININGS_OWN)
+                named = path.startswith("hook/levers/") and root in NAMED_LEVERS_OWN
+                known = _is_library(root) or (in_function and (named or root in TRAININGS_OWN))
                 if root == package.name or (room == "hook" and not known):
                     found.append(f"{path}:{node.lineno} imports {root}")
     return found

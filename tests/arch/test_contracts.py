@@ -134,6 +134,7 @@ def test_the_hook_imports_under_a_foreign_name_in(minor: int, tmp_path: Path) ->
         (rules.nothing_evaluates, "daemon/a.py", "run = exec"),
         (rules.guests_stand_alone, "hook/a.py", "import torch"),
         (rules.guests_stand_alone, "hook/a.py", "def f():\n    import psutil"),
+        (rules.guests_stand_alone, "hook/a.py", "def f():\n    import bitsandbytes"),
         (rules.guests_stand_alone, "hook/a.py", "def f():\n    from .. import model"),
         (rules.guests_stand_alone, "hook/a.py", "from yolowatch.hook import wire"),
         (rules.guests_stand_alone, "hook/a.py", "from .. import errors"),

@@ -132,6 +132,9 @@ def note(trainer):
         "optimizer": type(trainer.optimizer).__name__,
         "start_epoch": trainer.start_epoch,
         "save_dir": str(trainer.save_dir),
+        "imgsz": args.imgsz,
+        "trained": sum(each.requires_grad for each in trainer.model.parameters()),
+        "parameters": sum(each.numel() for each in trainer.model.parameters()),
     }
     with open(facts, "a") as file:
         file.write(json.dumps(told) + "\n")

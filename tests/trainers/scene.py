@@ -52,7 +52,7 @@ class Scene:
 
     def state_made(self) -> Path:
         """The state directory, made as private as yolowatch itself would."""
-        self.state.mkdir(mode=0o700)
+        self.state.mkdir(mode=0o700, exist_ok=True)
         return self.state
 
     @property

@@ -40,7 +40,7 @@ def page() -> str:
 
 def _shown(value: object) -> str:
     if isinstance(value, tuple):
-        return "all of them"
+        return "all but those"
     return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 

@@ -176,7 +176,7 @@ def _not_in_force(edits: Edits, spec: RunSpec) -> str | None:
         return "no activations of it are checkpointed"
     if edits.expandable_segments and "expandable_segments:True" not in (spec.allocator or ""):
         return "its allocator has no expandable segments"
-    return _host_memory_not_in_force(edits, spec)
+    return _host_memory_not_in_force(edits, spec) or _opt_in_not_in_force(edits, spec)
 
 
 def _host_memory_not_in_force(edits: Edits, spec: RunSpec) -> str | None:
@@ -186,4 +186,17 @@ def _host_memory_not_in_force(edits: Edits, spec: RunSpec) -> str | None:
         return f"its cache is {spec.cache} instead of {edits.cache}"
     if edits.pin_memory is False and spec.pin_memory:
         return "its batches are in pinned memory"
+    return None
+
+
+def _opt_in_not_in_force(edits: Edits, spec: RunSpec) -> str | None:
+    """The same for the levers that the policy file must name."""
+    if edits.freeze is not None and spec.frozen is not None and spec.frozen < edits.freeze:
+        return f"its first {spec.frozen} layers are frozen instead of {edits.freeze}"
+    if edits.image_size is not None and spec.image_size not in (None, edits.image_size):
+        return f"its image size is {spec.image_size} instead of {edits.image_size}"
+    if edits.pruning and spec.pruned == 0.0:
+        return "its model is not pruned"
+    if edits.optimizer_bits == 8 and spec.optimizer and not spec.optimizer.endswith("8bit"):
+        return f"its optimizer is {spec.optimizer}, with a state in 32 bits"
     return None

@@ -3,15 +3,16 @@
 The cheapest set that is predicted to fit is taken, by what it costs the science: first the batch
 alone, whose effective size and weight decay are kept; then activation checkpointing, which costs
 time; then what alters the result, a narrower range of sizes before another precision. Every set is
-weighed with every batch. A lever that is in force already is in no set: it is kept anyway.
+weighed with every batch. A lever that is in force already is in no set: it is kept anyway. Levers
+that must be named (`opt_in`) come last.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
 
-from yolowatch.decide.forecast import Laws
+from yolowatch.decide import opt_in
+from yolowatch.decide.combination import NOTHING, Combination
 from yolowatch.model.plan import COSTS, Edits, LeverUse
 from yolowatch.model.run import RunSpec
 
@@ -19,46 +20,6 @@ from yolowatch.model.run import RunSpec
 # small models' peaks, mixed precision halves the activations but not what is kept in full.
 _CHECKPOINTED = 0.65
 _MIXED = 0.65
-
-
-_UNTOUCHED = Edits()
-
-
-@dataclass(frozen=True)
-class Combination:
-    """A set of levers: `activations` is the part of the memory per pixel that they leave.
-
-    `largest_side` is the largest image side with them, in pixels; None is as it is.
-    """
-
-    uses: tuple[LeverUse, ...] = ()
-    edits: Edits = _UNTOUCHED
-    activations: float = 1.0
-    largest_side: int | None = None
-
-    def applied(self, laws: Laws) -> Laws:
-        """The laws with these levers in force."""
-        if laws.training is None:
-            return laws
-        slope = laws.training.per_pixel_bytes * self.activations
-        return replace(laws, training=replace(laws.training, per_pixel_bytes=slope))
-
-    def beside(self, other: Combination) -> Combination:
-        """Both sets together."""
-        return Combination(
-            self.uses + other.uses,
-            other.edits.over(self.edits),
-            self.activations * other.activations,
-            other.largest_side if self.largest_side is None else self.largest_side,
-        )
-
-    @property
-    def title(self) -> str:
-        """The levers' names, for a sentence; empty for none."""
-        return " and ".join(use.name for use in self.uses)
-
-
-NOTHING = Combination()
 
 
 def combinations(spec: RunSpec, earlier: Edits, allowed: Collection[str]) -> Iterator[Combination]:
@@ -71,9 +32,12 @@ def combinations(spec: RunSpec, earlier: Edits, allowed: Collection[str]) -> Ite
     narrower = list(_narrower(spec, allowed))
     mixed = list(_mixed_precision(spec, earlier, allowed))
     altering = [NOTHING, *narrower, *mixed, *(m.beside(n) for m in mixed for n in narrower)]
-    for altered in altering:
-        for checkpointed in checkpointing:
-            yield altered.beside(checkpointed)
+    for named in (NOTHING, *opt_in.sets(spec, earlier, allowed)):
+        for altered in altering:
+            if altered.largest_side is not None and named.largest_side is not None:
+                continue  # either a narrower range of sizes or smaller ones altogether
+            for checkpointed in checkpointing:
+                yield altered.beside(checkpointed).beside(named)
 
 
 def _checkpointing(

@@ -70,16 +70,20 @@ def smaller_batches(
     laws: Laws,
     below: int,
     largest_side: int | None = None,
+    pixels: float = 1.0,
 ) -> tuple[Candidate, ...]:
     """Every divisor of the effective batch below `below`, largest first, with its peaks.
 
     Ranks share a batch in equal parts: only what they can divide counts, with the peaks of one.
-    `largest_side` is that of the images, in pixels, where it is not the one that was seen.
+    `largest_side` is that of the images, in pixels, where it is not the one that was seen; `pixels`
+    is the part of those that every image is to have.
     """
     effective_batch = recipe.effective_batch
     image, validation_image = _image_pixels(state), validation_image_pixels(state)
     if largest_side is not None and image is not None:
         image = min(image, largest_side**2)
+    if validation_image is not None:
+        validation_image = math.ceil(validation_image * pixels)
     failed_batch = (state.spec.batch if state.spec is not None else None) or below
     found, ranks = [], state.ranks
     for batch in range(min(below - 1, effective_batch), 0, -1):
@@ -94,7 +98,8 @@ def smaller_batches(
                 validation_batch=_validation_batch(state, batch // ranks, failed_batch // ranks),
                 validation_image_pixels=validation_image,
             )
-        found.append(Candidate(batch, peaks, _objection(user, effective_batch, batch, ranks)))
+        objection = _objection(user, effective_batch, batch, ranks, pixels)
+        found.append(Candidate(batch, peaks, objection))
     return tuple(found)
 
 
@@ -134,12 +139,15 @@ def _validation_batch(state: RunState, batch: int, failed_batch: int) -> int | N
     return batch if known == failed_batch else min(2 * batch, known)
 
 
-def _objection(user: RunSpec, effective_batch: int, batch: int, ranks: int) -> str | None:
+def _objection(
+    user: RunSpec, effective_batch: int, batch: int, ranks: int, pixels: float
+) -> str | None:
     """What the trainer would make of this batch that we must not let happen, or None."""
     images, epochs = user.train_images, user.epochs
     if images and epochs and math.ceil(images / batch) * epochs * batch < effective_batch:
         return "the trainer would accumulate less: the whole training is shorter"
     side, stride = user.image_size_min or user.image_size, user.stride
+    side = side and round(side * math.sqrt(pixels))
     share = batch // ranks
     rest = math.ceil(images / ranks) % share if images else 0
     if images and side and stride and side < 2 * stride and (rest or share) == 1:

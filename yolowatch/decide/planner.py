@@ -6,8 +6,11 @@ is only a bound never replaces halving, it can only ask for less than half.
 
 from __future__ import annotations
 
+from yolowatch.decide import opt_in
 from yolowatch.decide.budget import AttemptHistory, exhausted
-from yolowatch.decide.combining import NOTHING, Combination, combinations
+from yolowatch.decide.choosing import choose, without_margin
+from yolowatch.decide.combination import NOTHING
+from yolowatch.decide.combining import combinations
 from yolowatch.decide.forecast import Laws, needed_at_failure
 from yolowatch.decide.free import FreeLever, free_lever
 from yolowatch.decide.host import host_cause, host_lever
@@ -16,11 +19,16 @@ from yolowatch.decide.ladder import (
     Candidate,
     Recipe,
     batch_edits,
-    fits,
     rejected,
     smaller_batches,
 )
-from yolowatch.decide.wording import cannot_fit, figures, nothing_fits, recipe_words
+from yolowatch.decide.wording import (
+    NO_NAMED_LEVER_FITS,
+    cannot_fit,
+    figures,
+    nothing_fits,
+    recipe_words,
+)
 from yolowatch.model.plan import COSTS, Edits, LeverUse, Plan, Policy, Refusal, Rejected
 from yolowatch.model.run import RunSpec, RunState
 from yolowatch.model.verdict import Kind, Verdict, Where
@@ -84,15 +92,18 @@ def _plan_step(
     weighed: list[Rejected] = []
     alone: tuple[Candidate, ...] = ()
     allowed = _allowed(user, policy)
+    unavailable = opt_in.rejected(before, earlier, policy.levers)
     for levers in combinations(before, earlier, allowed):
         below = failed + 1 if levers.uses else failed
         applied = levers.applied(laws)
-        candidates = smaller_batches(user, recipe, state, applied, below, levers.largest_side)
+        candidates = smaller_batches(
+            user, recipe, state, applied, below, levers.largest_side, levers.pixels
+        )
         if "batch" not in allowed:
             candidates = tuple(each for each in candidates if each.batch == failed)
         if not levers.uses:
             alone = candidates
-        chosen, reason = _choose(
+        chosen, reason = choose(
             candidates, applied, limit, failed, verdict, policy, levers, state.ranks
         )
         if chosen is not None:
@@ -100,11 +111,14 @@ def _plan_step(
         weighed += rejected(candidates, limit, levers.title)
     else:
         levers, candidates = NOTHING, alone
-        chosen, reason = _without_margin(alone, limit, failed, policy)
+        chosen, reason = without_margin(alone, limit, failed, policy)
     if chosen is None:
         if failed <= state.ranks:
-            return Refusal(incident, cannot_fit(state, verdict, laws), tuple(weighed))
-        return Refusal(incident, nothing_fits(alone, limit), tuple(weighed[:MAX_REJECTED]))
+            against = (*unavailable, *weighed)
+            return Refusal(incident, cannot_fit(state, verdict, laws), against)
+        against = (*unavailable, *weighed[:MAX_REJECTED])
+        reason = nothing_fits(alone, limit) if "batch" in allowed else NO_NAMED_LEVER_FITS
+        return Refusal(incident, reason, against)
     larger = tuple(each for each in candidates if each.batch > chosen.batch)
     weighed += rejected(larger, limit, levers.title)
     reason += figures(chosen, verdict, policy)
@@ -131,7 +145,7 @@ def _plan_step(
         capacity_bytes=verdict.capacity_bytes,
         margin_ratio=policy.margin_ratio,
         reason=f"{title}: {reason}.",
-        rejected=tuple(weighed[-MAX_REJECTED:]),
+        rejected=(*unavailable, *weighed[-MAX_REJECTED:]),
         effective_batch=effective,
         original=Edits(recipe.batch, recipe.nbs, recipe.weight_decay),
         ranks=state.ranks,
@@ -254,50 +268,3 @@ def _allowed(user: RunSpec, policy: Policy) -> frozenset[str]:
     """The levers that the policy permits and the trainer has."""
     trainer = family(user.trainer)
     return frozenset(policy.levers) & frozenset(trainer.LEVERS if trainer is not None else ())
-
-
-def _without_margin(
-    candidates: tuple[Candidate, ...], limit: float | None, failed: int, policy: Policy
-) -> tuple[Candidate | None, str]:
-    """The smallest batch, if it would fit were nothing kept free."""
-    small = [each for each in candidates if each.objection is None and each.batch < failed]
-    if small and limit is not None and fits(small[-1], limit / (1.0 - policy.margin_ratio)):
-        return small[-1], "no batch is predicted to leave the margin, but the smallest may fit"
-    return None, ""
-
-
-def _choose(
-    candidates: tuple[Candidate, ...],
-    laws: Laws,
-    limit: float | None,
-    failed: int,
-    verdict: Verdict,
-    policy: Policy,
-    levers: Combination,
-    least: int,
-) -> tuple[Candidate | None, str]:
-    """(the largest candidate that may be taken with these levers, why it); None when none may.
-
-    `least` is the smallest batch there is, one image in each rank.
-    """
-    allowed = [each for each in candidates if each.objection is None]
-    predicted = limit is not None and any(each.peaks.training is not None for each in allowed)
-    # The law of a training step says too little of what failed elsewhere.
-    direct = verdict.where in (Where.STEP, Where.MULTI_SCALE_PEAK)
-    largest = failed if levers.uses else failed - 1
-    bound = largest if predicted and direct and not laws.weak else failed // 2
-    if levers.uses and failed <= least and direct:
-        bound = failed  # there is no smaller batch: a lever is all that is left
-    small = [each for each in allowed if each.batch <= bound]
-    if limit is None or not predicted:
-        if not small:
-            return None, ""
-        return small[0], "too little is known to predict a peak, so the batch is halved"
-    for each in small:
-        if fits(each, limit):
-            if bound == largest:
-                return each, "it is the largest batch that is predicted to fit"
-            return each, "the prediction is only a bound, so at most half is taken"
-    if laws.weak and small:
-        return small[-1], "no batch is predicted to fit, but the prediction is only a bound"
-    return None, ""

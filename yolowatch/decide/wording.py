@@ -11,6 +11,9 @@ from yolowatch.model.quantity import bytes_text
 from yolowatch.model.run import RunState
 from yolowatch.model.verdict import Verdict
 
+NO_NAMED_LEVER_FITS = (
+    "The policy does not name the batch, and no lever that it names is predicted to be enough."
+)
 _FOR_A_PERSON = "A smaller image size or model is a decision for a person."
 
 

@@ -114,6 +114,11 @@ FIELDS = {
         "workers": _SIZE,  # processes that load images for the training
         "cache": _NAME,  # where images are cached: "ram", "disk" or "none"
         "pin_memory": Bool(),
+        "freezable": _COUNT,  # layers of the backbone, the first ones of the model
+        "frozen": _COUNT,  # so many of the first layers are not trained
+        "pruned": Float(0.0, 1.0),  # part of the parameters that was taken away
+        "prunable": Bool(),  # whether torch-pruning is installed
+        "eight_bit": Bool(),  # whether bitsandbytes is installed and has this optimizer
     },
     # a window of about a second
     "sample": dict(

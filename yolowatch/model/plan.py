@@ -34,6 +34,11 @@ class Edits:
     workers: int | None = None  # processes that load images
     cache: str | None = None  # "disk" or "none"
     pin_memory: bool | None = None
+    freeze: int | None = None  # so many of the first layers are not trained any more
+    image_size: int | None = None  # pixels of a side
+    image_size_before: int | None = None  # the user's own, where it is smaller now
+    pruning: float | None = None  # part of the channels that is taken away
+    optimizer_bits: int | None = None  # of the optimizer's state: 8
 
     def over(self, earlier: Edits) -> Edits:
         """These edits, and those of an earlier plan that they leave untouched."""
@@ -124,7 +129,7 @@ class Policy:
     # What a failing training saves of itself: "never", "complete" for an epoch that only lacks its
     # validation, or "any" for weights in the middle of an epoch as well.
     emergency: str = "complete"
-    levers: tuple[str, ...] = LEVERS  # those that may be used
+    levers: tuple[str, ...] = LEVERS  # those that may be used; others must be named: `opt_in`
     # After how many training batches at a narrowed range of sizes a wider one may be tried.
     widen_after_batches: int = 200
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from yolowatch.model.opt_in import opt_in_notes
 from yolowatch.model.plan import Plan, Start
 from yolowatch.model.run import EmergencySave, RunSpec, RunState
 from yolowatch.model.verdict import Verdict
@@ -124,6 +125,7 @@ def science_notes(user: RunSpec, plan: Plan, resume: ResumePoint, retried: bool)
         )
     if edits.amp is not None:
         notes.append(f"Training goes on in {edits.amp}: this alters the result.")
+    notes += opt_in_notes(user, edits)
     if before is not None and after is not None and after != before:
         notes.append(
             f"The effective batch stays {plan.effective_batch} and the effective weight decay "

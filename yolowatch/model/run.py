@@ -52,6 +52,11 @@ class RunSpec:
     workers: int | None = None  # processes that load images for the training
     cache: str | None = None  # where images are cached: "ram", "disk" or "none"
     pin_memory: bool | None = None
+    freezable: int | None = None  # layers of the backbone, the first ones of the model
+    frozen: int | None = None  # so many of the first layers are not trained
+    pruned: float | None = None  # part of the parameters that was taken away
+    prunable: bool | None = None  # whether the package for it is there
+    eight_bit: bool | None = None  # whether the package for 8-bit optimizers is there
 
     @property
     def effective_batch(self) -> int | None:

@@ -29,8 +29,13 @@ LEVERS = {
     "checkpointing": "hook: `forward` of the big blocks",
     "multi-scale": "hook: the program's `random.randrange`",
     "amp": "hook: the program's `check_amp`, fp16",
+    "image size": "hook: `opt.imgsz`",
+    "freeze": "hook: `opt.freeze`",
 }
-REFUSED: dict[str, str] = {}
+REFUSED = {
+    "8-bit optimizer": "only Ultralytics' optimizer can be exchanged as yet",
+    "pruning": "a resume builds the whole model anew and loads no pruned one",
+}
 RELEASES: tuple[str, ...] = ()
 
 _SCRIPT = re.compile(r"(?:.*/)?\w*train\w*\.py\Z")

@@ -29,6 +29,10 @@ LEVERS = {
     "checkpointing": "hook: `forward` of the big blocks",
     "multi-scale": "hook: `args.multi_scale`",
     "amp": "hook: `args.amp`, bf16 or fp16",
+    "8-bit optimizer": "hook: the optimizer that the trainer builds; needs bitsandbytes",
+    "image size": "hook: `args.imgsz`",
+    "freeze": "hook: `args.freeze`",
+    "pruning": "hook: the model that the trainer sets up; needs torch-pruning",
 }
 REFUSED: dict[str, str] = {}
 RELEASES = ("8.2", "8.3", "8.4")

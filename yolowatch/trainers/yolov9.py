@@ -14,7 +14,7 @@ from yolowatch.trainers.opt_yaml import (
 )
 
 NAME = "yolov9"
-REFUSED = {"amp": "its trainer always uses mixed precision where the device can"}
+REFUSED = opt_yaml.REFUSED | {"amp": "its trainer always uses mixed precision where the device can"}
 LEVERS = {lever: means for lever, means in opt_yaml.LEVERS.items() if lever not in REFUSED}
 
 __all__ = [

@@ -1,11 +1,12 @@
 """Carries out the edits of a plan in YOLOv5, YOLOv9 and what grew out of them.
 
 Touches, of the first training of the process only: the constant `nbs` in the code of `train()`, in
-memory; the attributes `batch_size`, `workers` and `cache` of its options, and `close_mosaic` where
-it is passed; and, where a user's program is not resumed by its command line, `resume`, `save_dir`
-and the file of the settings. The weight decay stands in that file, which the executor has
-rewritten. Where the validation batch is smaller: the batches of the validation loader. Where an
-epoch is to be finished: its number as the first one, no batches in it, and the losses of its row.
+memory; the attributes `batch_size`, `imgsz`, `freeze`, `workers` and `cache` of its options, and
+`close_mosaic` where it is passed; and, where a user's program is not resumed by its command line,
+`resume`, `save_dir` and the file of the settings. The weight decay stands in that file, which the
+executor has rewritten. Where the validation batch is smaller: the batches of the validation loader.
+Where an epoch is to be finished: its number as the first one, no batches in it, and the losses of
+its row.
 
 Why so: `nbs` is a local constant, and both the accumulation and its warm-up follow from it. A
 resume takes every other value from `opt.yaml`, a fresh start from its command line; giving the same
@@ -90,6 +91,12 @@ def _loader_made(result, *_args, **kwargs):
         validation_batch.shrink(result[0], _changes["validation_batch"])
 
 
+def _frozen(users):
+    """What the user froze, and the first layers; one number alone stands for so many of them."""
+    named = range(users[0]) if len(users) == 1 else users
+    return sorted({*named, *range(_changes["freeze"])})
+
+
 def _begin_at(program, unfinished):
     """The epoch that is to be finished is the first one, though it is trained already."""
     global _unfinished
@@ -142,6 +149,10 @@ def before_training(options):
     if _changes.get("batch") is not None:
         options.batch_size = _changes["batch"]
     host_memory.change_options(options, _changes)
+    if _changes.get("image_size"):
+        options.imgsz = _changes["image_size"]
+    if _changes.get("freeze"):
+        options.freeze = _frozen(options.freeze)
     if _changes["start"] != "afresh":
         return None
     options.save_dir = _changes["run_dir"]

@@ -7,8 +7,9 @@ of iterations by which `optimizer=auto` chooses, so that a smaller batch does no
 optimizer. Where the checkpoint holds another weight decay than the user's run applied (the
 trainer's own retry with a smaller batch changes it), the optimizer's groups get the user's back.
 Where a plan says so: `args.amp`, `args.multi_scale`, `args.workers`, `args.cache`, the forward of
-the model's big blocks, pinned memory, and the batches of the validation loader. Where an epoch is
-to be finished: its number as the first one, no batches in it, and the figures of its row.
+the model's big blocks, pinned memory, the batches of the validation loader, and what
+`opt_in_ultralytics` touches. Where an epoch is to be finished: its number as the first one, no
+batches in it, and the figures of its row.
 
 Why here: `check_resume` takes the configuration from the checkpoint and ignores nbs and
 weight_decay on the command line; it is the last step before the trainer uses any of them.
@@ -21,7 +22,14 @@ import sys
 from .. import orders
 from ..guard import around, entry, faults
 from ..place import place
-from . import checkpointing, edits, host_memory, multi_scale, validation_batch
+from . import (
+    checkpointing,
+    edits,
+    host_memory,
+    multi_scale,
+    opt_in_ultralytics,
+    validation_batch,
+)
 from .finishing import Unfinished
 
 
@@ -49,6 +57,7 @@ def install(base):
 
         host_memory.unpin(build.InfiniteDataLoader, _is_ours)
     _keep_optimizer_choice(base, changes)
+    opt_in_ultralytics.install(base, changes, _is_ours)
     _begin_at(base, Unfinished(changes))
     if changes.get("effective_weight_decay"):
         decay = functools.partial(_restore_decay, changes["effective_weight_decay"])
@@ -79,6 +88,7 @@ def _after_check(trainer, changes):
         trainer.args.amp = "bf16" if changes["amp"] == "bf16" else True
     if changes.get("multi_scale") is not None:
         set_multi_scale(trainer, changes["multi_scale"])
+    opt_in_ultralytics.set_arguments(trainer.args, changes)
     if changes["start"] == "afresh":
         trainer.args.save_dir = changes["run_dir"]
     host_memory.change_options(trainer.args, changes)

@@ -24,24 +24,9 @@ from ..levers import emergency_callbacks_family
 from ..place import place
 from . import optimizers
 from .callbacks_family_run import NEEDED, describe, describe_options
+from .callbacks_family_step import seen, wrap_step
 
 _ARGUMENTS = ("hyp", "opt", "device", "callbacks")
-
-
-class _Seen:
-    """What is remembered between two events of the current training; an instance, for speed."""
-
-    __slots__ = ("training", "in_forward", "validated", "told", "configured_decay", "boxes")
-
-    def __init__(self):
-        self.training = self.in_forward = self.validated = self.told = False
-        self.configured_decay = self.boxes = None
-
-
-_seen = _Seen()
-
-
-_wrapped = set()  # what is wrapped already: a package's loop may be loaded under two names
 
 
 @entry
@@ -84,12 +69,7 @@ def _created(frame):
     module = sys.modules[program["__name__"]]
     around(module, "parse_opt", after=levers.options_parsed)
     _wrap_train(module, train)
-    _wrap_forward(program.get("Model"))
-    _wrap_once(program.get("ComputeLoss"), "__call__", after=_loss_ends)
-    scaler = getattr(sys.modules["torch"].cuda.amp, "GradScaler", None)
-    for name in ("unscale_", "step"):
-        owner = next((each for each in getattr(scaler, "__mro__", ()) if name in vars(each)), None)
-        _wrap_once(owner, name, before=_optimizer_begins)
+    wrap_step(program)
 
 
 def _is_loop(code):
@@ -101,12 +81,6 @@ def _loop_of(frame):
     while not _is_loop(frame.f_code):
         frame = frame.f_back
     return frame
-
-
-def _wrap_once(owner, name, **callbacks):
-    if owner is not None and (owner, name) not in _wrapped:
-        _wrapped.add((owner, name))
-        around(owner, name, **callbacks)
 
 
 def _wrap_train(module, original):
@@ -126,8 +100,8 @@ def _training_begins(hyp, opt, device, program):
     place.train_calls += 1
     place.step = 0
     # A resume scales its settings in place: what was configured is only there to be read now.
-    _seen.configured_decay = hyp.get("weight_decay") if isinstance(hyp, dict) else None
-    _seen.training, _seen.told = True, False
+    seen.configured_decay = hyp.get("weight_decay") if isinstance(hyp, dict) else None
+    seen.training, seen.told = True, False
     agent.start(str(device))
     optimizers.leave()
     agent.tell_run(**describe_options(opt, device, program))
@@ -136,7 +110,7 @@ def _training_begins(hyp, opt, device, program):
 @entry
 def _event(hook, frame, args, kwargs):
     handler = _EVENTS.get(hook)
-    if handler is not None and _seen.training:
+    if handler is not None and seen.training:
         if hook.endswith("_start") and place.phase in ("backward", "optimizer"):
             _batch_end(frame, args, kwargs)  # of which ranks but the first are never told
         handler(frame, args, kwargs)
@@ -145,9 +119,9 @@ def _event(hook, frame, args, kwargs):
 def _tell_run(frame):
     frame = _loop_of(frame)
     values = dict(zip(NEEDED, values_of(frame, *NEEDED)))
-    if _seen.configured_decay is None:
-        _seen.configured_decay = values["opt"].hyp["weight_decay"]
-    agent.tell_run(**describe(values, _seen.configured_decay, frame.f_globals))
+    if seen.configured_decay is None:
+        seen.configured_decay = values["opt"].hyp["weight_decay"]
+    agent.tell_run(**describe(values, seen.configured_decay, frame.f_globals))
 
 
 def _train_start(frame, _args, _kwargs):
@@ -165,13 +139,13 @@ def _epoch_start(frame, _args, _kwargs):
     place.epoch = values_of(loop, "epoch")[0]
     place.trained_epoch = None
     place.phase = "data"
-    _seen.validated = False
+    seen.validated = False
 
 
 def _batch_start(frame, _args, _kwargs):
     targets, accumulate = values_of(_loop_of(frame), "targets", "accumulate")
-    _seen.boxes = targets.shape[0] if targets is not None else None
-    _seen.in_forward = False  # one that failed did not say that it ended
+    seen.boxes = targets.shape[0] if targets is not None else None
+    seen.in_forward = False  # one that failed did not say that it ended
     place.phase = "forward"
     place.accumulate = int(accumulate)
     if orders.waiting:
@@ -184,10 +158,10 @@ def _batch_end(frame, _args, _kwargs):
     agent.footprints.end()
     place.step += 1
     place.phase = "data"
-    if not _seen.told:  # once the optimizer's state exists, the floor is known
+    if not seen.told:  # once the optimizer's state exists, the floor is known
         optimizer = values_of(_loop_of(frame), "optimizer")[0]
         if len(optimizer.state) > 0:
-            _seen.told = True
+            seen.told = True
             _tell_run(frame)
 
 
@@ -198,7 +172,7 @@ def _epoch_trained(frame, _args, _kwargs):
 
 
 def _validation_starts(_frame, _args, _kwargs):
-    _seen.in_forward = False
+    seen.in_forward = False
     place.phase = "validation"
 
 
@@ -207,12 +181,12 @@ def _validation_batch_end(_frame, _args, _kwargs):
 
 
 def _validation_end(_frame, _args, _kwargs):
-    _seen.validated = True
+    seen.validated = True
 
 
 def _epoch_end(_frame, args, _kwargs):
     if len(args) > 1 and args[1] == place.epoch and place.phase == "validation":
-        agent.tell("epoch_end", epoch=place.epoch, validated=_seen.validated)
+        agent.tell("epoch_end", epoch=place.epoch, validated=seen.validated)
     place.trained_epoch = None
     place.phase = "save"
 
@@ -225,7 +199,7 @@ def _model_saved(_frame, args, _kwargs):
 
 
 def _train_end(_frame, args, _kwargs):
-    _seen.training = False
+    seen.training = False
     orders.take_none()
     agent.tell_at_any_cost("bye", finished=True, epoch=args[2])
 
@@ -243,62 +217,3 @@ _EVENTS = {
     "on_model_save": _model_saved,
     "on_train_end": _train_end,
 }
-
-
-def _wrap_forward(model):
-    """Report the outermost call of the network: augmentation and submodels call it again."""
-    if model is None or (model, "forward") in _wrapped:
-        return
-    _wrapped.add((model, "forward"))
-    original = model.forward
-
-    @functools.wraps(original)
-    def forward(network, x, *args, **kwargs):
-        if _seen.in_forward or place.phase not in ("forward", "validation"):
-            return original(network, x, *args, **kwargs)
-        _forward_begins(x)
-        result = original(network, x, *args, **kwargs)
-        _forward_ends()
-        return result
-
-    model.forward = forward
-
-
-@entry
-def _forward_begins(x):
-    if not _seen.training:
-        return
-    _seen.in_forward = True
-    if place.phase == "forward":
-        _batch_begins("backward", x.shape, _seen.boxes)
-    else:
-        _batch_begins("validation", x.shape, None)
-
-
-def _batch_begins(phase, shape, boxes):
-    place.batch, place.height, place.width, place.boxes = shape[0], shape[-2], shape[-1], boxes
-    agent.footprints.begin(phase, shape[0], shape[-2], shape[-1], boxes or 0)
-
-
-@entry
-def _forward_ends():
-    if _seen.in_forward:
-        _seen.in_forward = False
-        if place.phase == "forward":
-            place.phase = "loss"
-        else:
-            agent.footprints.forward_end()
-
-
-@entry
-def _loss_ends(*_args, **_kwargs):
-    if place.phase == "loss":
-        agent.footprints.forward_end()
-        place.phase = "backward"
-
-
-@entry
-def _optimizer_begins(*_args, **_kwargs):
-    if place.phase == "backward":
-        agent.footprints.end()
-        place.phase = "optimizer"

@@ -5,6 +5,7 @@ import sys
 
 from ..levers import checkpointing, host_memory, multi_scale
 from ..place import place
+from . import layers
 from .ultralytics_run import allocator_settings
 
 # The local variables of `train()` that a description is made of.
@@ -76,6 +77,8 @@ def describe(values, configured_decay, program):
         checkpointed=blocks[1],
         allocator=allocator_settings(),
         **host_memory.describe(opt, values["train_loader"]),
+        freezable=layers.backbone(model),
+        frozen=layers.frozen(model),
     )
     return fields
 

@@ -3,8 +3,9 @@
 import os
 import sys
 
-from ..levers import checkpointing, host_memory
+from ..levers import checkpointing, eight_bit, host_memory, pruning
 from ..place import place
+from . import layers
 
 # Bytes of optimizer state for each byte of parameters, once every state exists.
 _STATE_RATIO = {
@@ -16,6 +17,11 @@ _STATE_RATIO = {
     "Adamax": 2,
     "NAdam": 2,
     "RAdam": 2,
+    # With their state in 8 bits, and scales of a few numbers for each block of it.
+    "SGD8bit": 0.26,
+    "RMSprop8bit": 0.26,
+    "Adam8bit": 0.52,
+    "AdamW8bit": 0.52,
 }
 
 
@@ -46,6 +52,7 @@ def describe(trainer):
     blocks = checkpointing.count(model) if model is not None else None
     name = type(optimizer).__name__ if optimizer is not None else None
     ratio = _STATE_RATIO.get(name)
+    known = ratio is not None and trainable_bytes
     loader = getattr(trainer, "train_loader", None)
     test_loader = getattr(trainer, "test_loader", None)
     batch = trainer.batch_size
@@ -72,7 +79,7 @@ def describe(trainer):
         "warmup_epochs": args.warmup_epochs,
         "precision": _precision(trainer),
         "optimizer": name,
-        "optimizer_state_bytes": ratio * trainable_bytes if ratio and trainable_bytes else None,
+        "optimizer_state_bytes": round(ratio * trainable_bytes) if known else None,
         "optimizer_state_exists": len(optimizer.state) > 0 if optimizer is not None else None,
         "parameter_bytes": parameter_bytes,
         "device": str(trainer.device),
@@ -85,6 +92,11 @@ def describe(trainer):
         "checkpointed": blocks[1] if blocks else None,
         "allocator": allocator_settings(),
         **host_memory.describe(args, loader),
+        "freezable": layers.backbone(model),
+        "frozen": layers.frozen(model),
+        "pruned": pruning.Pruned.part if model is not None else None,
+        "prunable": pruning.available(),
+        "eight_bit": eight_bit.available(),
     }
 
 
