@@ -66,9 +66,17 @@ def started(
     scene = small_scene(trainer.partition(" ")[0], tmp_path)
     program = trainer.replace(" ", "-")
     command = training(scene, program, "--batch", "16")
-    if place == VALIDATION or program not in LARGER:
+    if place == VALIDATION:
         return scene, command
-    return scene, (*command, "--cfg", LARGER[program])
+    if program in LARGER:
+        return scene, (*command, "--cfg", LARGER[program])
+    if place != SAVE:
+        return scene, command
+    # Wider, so that its weights are not saved from what the heap has left.
+    wide = scene.root / "wide.yaml"
+    narrow = (DATA / "yolov9-dual-small.yaml").read_text()
+    wide.write_text(narrow.replace("width_multiple: 1.0", "width_multiple: 3.0"))
+    return scene, (*command, "--cfg", str(wide))
 
 
 def failing(trainer: str, place: str, scene: Scene) -> dict[str, str]:

@@ -11,7 +11,7 @@ from tests import environments
 from tests.trainers.scene import Scene, make_images
 from tests.trainers.test_callbacks_family import DATA, small_scene, training
 from tests.trainers.test_in_force import listening
-from tests.trainers.test_places import YOLOV5N, fail_at
+from tests.trainers.test_places import fail_at
 from yolowatch.model.plan import Edits
 from yolowatch.trainers import ultralytics
 
@@ -58,7 +58,7 @@ def test_freeze_and_image_size_are_in_force(scene: Scene) -> None:
 @pytest.mark.parametrize("program", ["yolov5", "yolov9"])
 def test_they_are_in_the_older_family(program: str, tmp_path: Path) -> None:
     scene = small_scene(program, tmp_path)
-    network = DATA / "yolov9-blocks.yaml" if program == "yolov9" else YOLOV5N
+    network = DATA / "yolov9-blocks.yaml" if program == "yolov9" else "yolov5n.yaml"
     edits = {**LEVERS, "start": "afresh", "run_dir": str(scene.run_dir)}
     words = ("--batch", "8", "--cfg", str(network), "--epochs", "1")
     with listening(scene, edits) as (environment, said):

@@ -9,6 +9,7 @@ What the training had learnt is appended to FACTS, one JSON object an event: has
 the EMA and of the optimizer's state, in the half precision in which trainers save.
 """
 
+import gc
 import hashlib
 import json
 import os
@@ -125,7 +126,9 @@ def happened(event, live):
     elif event == "validated" and Seen.epoch is not None:
         lift()
         if PLACE == "save" and Seen.epoch >= EPOCH and not LIMIT.exists():
-            # As much is held as a batch took: what fails here fits where a smaller batch is.
+            # As much is held as a batch took: what fails here fits where a smaller batch is. What
+            # validation left would be freed in the save, and leave room for it.
+            gc.collect()
             Seen.held = held(Seen.peak - data())
             once(data() + (1 << 16))
 
