@@ -110,10 +110,10 @@ def check_healed(scene: Scene, trainer: str, batch: int, effective: int, start_e
     [
         ("yolov5", "yolov5", 48, 48),
         pytest.param("yolov9", "yolov9-dual", 48, 48, marks=LATER),
-        pytest.param("yolov9", "yolov9", 24, 72, marks=LATER),
+        pytest.param("yolov9", "yolov9", 24, 72, marks=pytest.mark.slow),
         pytest.param("yolov5", "yolov5-file", 24, 72, marks=LATER),
-        pytest.param("yolov5", "yolov5-console", 32, 64, marks=LATER),
-        pytest.param("yolov9", "yolov9-module", 48, 48, marks=LATER),
+        pytest.param("yolov5", "yolov5-console", 32, 64, marks=pytest.mark.slow),
+        pytest.param("yolov9", "yolov9-module", 48, 48, marks=pytest.mark.slow),
     ],
 )
 def test_a_later_epoch_fails_and_is_resumed(

@@ -39,7 +39,6 @@ SLICE = {
     ("yolov5", VALIDATION),
     ("yolov9", VALIDATION),
     ("yolov9 dual", VALIDATION),
-    ("ultralytics script", LATER),
 }
 # What is left of the memory that validation would take, in MiB.
 ROOM = {"ultralytics command": "50", "ultralytics script": "50"}
