@@ -145,6 +145,8 @@ def test_the_yolo_command_resumes_and_the_file_tells_the_truth(scene: Scene) -> 
     assert b"\nbatch: 16\n" in original
 
 
+@pytest.mark.slow
+@pytest.mark.slice
 def test_a_truncated_checkpoint_is_never_resumed_from(scene: Scene) -> None:
     # Large enough that what a save needs is small beside it.
     done = scene.run(scene.supervised(scene.capped(batch=16, imgsz=128, truncate=True)))

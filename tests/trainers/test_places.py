@@ -15,7 +15,6 @@ from tests.trainers.test_callbacks_family import DATA, epochs, small_scene, trai
 pytestmark = pytest.mark.trainers
 
 FAILING = str(Path(__file__).parent / "failing")
-LATER = [pytest.mark.slow, pytest.mark.slice]
 
 
 def fail_at(scene: Scene, place: str, epoch: int = 1, **more: str) -> dict[str, str]:
@@ -70,7 +69,8 @@ def check_nothing_lost(scene: Scene, shown: Mapping[str, Any], epoch: int) -> No
     assert last["validation_batch"] == shown["receipts"][-1]["plan"]["edits"]["validation_batch"]
 
 
-@pytest.mark.parametrize("epoch", [1, pytest.param(0, marks=LATER), pytest.param(2, marks=LATER)])
+@pytest.mark.slow
+@pytest.mark.parametrize("epoch", [0, 1, pytest.param(2, marks=pytest.mark.slice)])
 def test_a_failed_validation_loses_nothing(scene: Scene, epoch: int) -> None:
     validated_on_all(scene)
     command = scene.yolo("batch=16", "epochs=3", "imgsz=160", "val=True")

@@ -169,6 +169,8 @@ def test_the_hook_cannot_be_installed(scene: Scene, bare: str, which: str) -> No
     assert sabotaged(done.stdout)["entered"]
 
 
+@pytest.mark.slow
+@pytest.mark.slice
 def test_every_entry_of_the_hook_fails(scene: Scene, bare: str, hooked: dict[str, str]) -> None:
     """Each way into the hook raises, always: in a healthy, an edited and a failing training."""
     more = {"PYTHONPATH": SABOTAGE, "SABOTAGE": "rest"}
