@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree
 
 from bench.support import machine
 from tests import environments
-from tests.trainers.test_matrix import PLACES, TRAINERS
+from tests.trainers.test_matrix import NOT_PLANTED, PLACES, TRAINERS
 
 TEXT = """
 Made by `make trainers`: real trainings of three epochs under a real limit, one for each trainer and
@@ -39,18 +40,21 @@ def main() -> int:
         "|---" * (len(PLACES) + 1) + "|",
     ]
     for trainer in TRAINERS:
-        row = [_words(cells.get((trainer, place))) for place in PLACES]
+        row = [_words(trainer, place, cells) for place in PLACES]
         lines.append(f"| {trainer} | " + " | ".join(row) + " |")
     text = "\n".join(lines) + "\n"
     print(text)
     machine.record("trainers_matrix", {"machine": described, "cells": list(cells.values())}, text)
-    missing = len(TRAINERS) * len(PLACES) - len(cells)
+    missing = len(TRAINERS) * len(PLACES) - len(NOT_PLANTED) - len(cells)
     if missing:
         print(f"{missing} cells are missing")
     return 1 if missing else 0
 
 
-def _words(cell: dict[str, Any] | None) -> str:
+def _words(trainer: str, place: str, cells: Mapping[tuple[str, str], dict[str, Any]]) -> str:
+    if (trainer, place) in NOT_PLANTED:
+        return "not planted"
+    cell = cells.get((trainer, place))
     if cell is None:
         return "missing"
     counted = {name: cell["levers"].count(name) for name in cell["levers"]}

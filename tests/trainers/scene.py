@@ -144,6 +144,6 @@ class Scene:
         return [json.loads(line) for line in lines]
 
     def epochs(self, run_dir: Path | None = None) -> list[int]:
-        """The epochs in results.csv, in order."""
+        """The epochs in results.csv, in order; they are its first column in every release."""
         with ((run_dir or self.run_dir) / "results.csv").open() as file:
-            return [int(row["epoch"]) for row in csv.DictReader(file)]
+            return [int(row[0]) for row in list(csv.reader(file))[1:]]

@@ -25,7 +25,6 @@ PROGRAMS = {
     "yolov9": ("yolov9/train.py", "yolov9-small.yaml"),
     "yolov9-module": ("-m yolov9.train", "yolov9-small.yaml"),
     "yolov9-dual": ("yolov9/train_dual.py", "yolov9-dual-small.yaml"),
-    "yolov9-triple": ("yolov9/train_triple.py", "yolov9-triple-small.yaml"),
     "fork": ("yolov5/train.py", "yolov5-small.yaml"),  # under another name, in another place
 }
 
@@ -120,7 +119,6 @@ def check_healed(scene: Scene, trainer: str, batch: int, effective: int, start_e
         pytest.param("yolov5", "yolov5-file", 24, 72, marks=pytest.mark.slow),
         pytest.param("yolov5", "yolov5-console", 32, 64, marks=pytest.mark.slow),
         pytest.param("yolov9", "yolov9-module", 48, 48, marks=pytest.mark.slow),
-        pytest.param("yolov9", "yolov9-triple", 24, 72, marks=pytest.mark.slow),
         pytest.param("yolov5", "fork", 24, 72, marks=pytest.mark.slow),
     ],
 )

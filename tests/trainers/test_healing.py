@@ -97,7 +97,7 @@ def test_an_earlier_release_is_healed(release: str, many_images: Path, tmp_path:
     assert later[-1]["batch"] * later[-1]["accumulate"] == first["batch"] * first["accumulate"]
     assert later[-1]["decay"] == first["decay"]
     assert scene.epochs() == [1, 2, 3]
-    version = scene.shown()["run"]["trainer_version"]
+    version = scene.shown()["receipts"][-1]["user"]["trainer_version"]
     assert version.startswith(release.partition("-")[2] + ".")
 
 

@@ -52,6 +52,6 @@ def test_it_is_healed(task: str, model: str, trainer_python: Path, tmp_path: Pat
     assert later[-1]["batch"] * later[-1]["accumulate"] == first["batch"] * first["accumulate"]
     assert later[-1]["decay"] == first["decay"]
     assert scene.epochs() == [1, 2, 3]
-    shown = scene.shown()
-    assert shown["run"]["task"] == task
-    assert shown["receipts"][-1]["outcome"] == "finished"
+    receipt = scene.shown()["receipts"][-1]
+    assert receipt["user"]["task"] == task
+    assert receipt["outcome"] == "finished"
