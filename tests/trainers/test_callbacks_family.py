@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import shutil
 import subprocess
@@ -75,11 +74,6 @@ def training(scene: Scene, program: str, *words: str) -> tuple[str, ...]:
     )
 
 
-def epochs(scene: Scene) -> list[int]:
-    with (scene.run_dir / "results.csv").open() as file:
-        return [int(row[0]) for row in list(csv.reader(file))[1:]]
-
-
 def check_healed(scene: Scene, trainer: str, batch: int, effective: int, start_epoch: int) -> None:
     """Every epoch once, and what the user chose observed from inside, to the last bit."""
     first, *later = scene.facts()
@@ -94,7 +88,7 @@ def check_healed(scene: Scene, trainer: str, batch: int, effective: int, start_e
     assert last["configured_decay"] == first["configured_decay"]
     assert last["save_dir"] == first["save_dir"] == str(scene.run_dir)
     assert last["start_epoch"] == start_epoch
-    assert epochs(scene) == [0, 1, 2]
+    assert scene.epochs() == [0, 1, 2]
 
     shown = scene.shown()
     assert shown["run"]["trainer"] == trainer
@@ -177,7 +171,7 @@ def test_a_users_program_is_resumed_through_the_hook(tmp_path: Path) -> None:
     assert [fact["start_epoch"] for fact in scene.facts()][-1] == 1
     assert scene.facts()[-1]["nbs"] == 48
     assert scene.shown()["receipts"][-1]["user"]["entry"] == "script"
-    assert epochs(scene) == [0, 1, 2]
+    assert scene.epochs() == [0, 1, 2]
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.trainers.scene import Scene
-from tests.trainers.test_callbacks_family import DATA, epochs, small_scene, training
+from tests.trainers.test_callbacks_family import DATA, small_scene, training
 
 pytestmark = pytest.mark.trainers
 
@@ -45,7 +45,7 @@ def check_finished(scene: Scene, done: Any) -> dict[str, Any]:
     # Where nothing at all is left, the state cannot be saved either, and that is told.
     faults = [line for line in done.stdout.splitlines() if "the hook failed" in line]
     assert all("emergency._save" in line for line in faults), faults
-    first, *others = epochs(scene)
+    first, *others = scene.epochs()
     assert others == [first + 1, first + 2]
     return scene.shown()
 

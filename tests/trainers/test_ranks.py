@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.trainers.scene import Scene
-from tests.trainers.test_callbacks_family import epochs, small_scene, training
+from tests.trainers.test_callbacks_family import small_scene, training
 from yolowatch.edges import proc
 from yolowatch.model.identity import ProcessKey
 
@@ -131,7 +131,7 @@ def test_one_rank_runs_out_of_memory(
     scene = ranks_scene(trainer, tmp_path, starved, LINGER=linger)
     command = launched(scene, program, "--batch", "48")
     check_healed(scene, command, trainer, starved, record_property)
-    assert epochs(scene) == [0, 1]
+    assert scene.epochs() == [0, 1]
 
 
 def check_healed(
