@@ -155,7 +155,7 @@ def test_an_internal_error_in_the_middle_of_a_plan_ends_the_run_with_its_files_a
     program = """
 import sys
 from yolowatch.commands.main import main
-from yolowatch.daemon.launching import Launcher
+from yolowatch.hands.launching import Launcher
 Launcher.wait_for_memory = lambda *_: 1 / 0
 sys.exit(main(sys.argv[1:]))
 """

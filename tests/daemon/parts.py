@@ -13,15 +13,15 @@ import yaml
 
 from tests.daemon.scenes import process
 from tests.decide import build
-from yolowatch.daemon.actions import Remediation, RunStep
-from yolowatch.daemon.executor import Executor
-from yolowatch.daemon.launching import Hooking, Launcher
-from yolowatch.daemon.vaulting import Vaults
 from yolowatch.edges.clock import Clock
 from yolowatch.edges.nvml import DeviceReading, GpuProcess, NoNvml, Nvml
 from yolowatch.errors import LaunchError
+from yolowatch.hands.executor import Executor
+from yolowatch.hands.launching import Hooking, Launcher
 from yolowatch.hands.port import Hands, Launched
+from yolowatch.hands.vaulting import Vaults
 from yolowatch.model import events
+from yolowatch.model.actions import Remediation, RunStep
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Edits, Plan, Policy
 from yolowatch.model.receipt import ResumePoint

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.decide import build
-from yolowatch.daemon.actions import Action, Finish, RestoreFiles, RunStep, Say, Signal
 from yolowatch.daemon.core import Core
 from yolowatch.daemon.records import Records
 from yolowatch.edges.journal import Journal
 from yolowatch.edges.records import IncidentRecord, PlanRecord
 from yolowatch.hook import wire
 from yolowatch.model import events
+from yolowatch.model.actions import Action, Finish, RestoreFiles, RunStep, Say, Signal
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Policy, Start
 from yolowatch.model.receipt import FileChange, ResumePoint

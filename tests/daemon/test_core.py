@@ -13,7 +13,9 @@ import pytest
 
 from tests.daemon.scenes import CHANGE, LAST, RUN_DIR, Scene, full_disk, process
 from tests.decide import build
-from yolowatch.daemon.actions import (
+from yolowatch.daemon.attempt import mismatch
+from yolowatch.model import events
+from yolowatch.model.actions import (
     STEPS,
     Finish,
     Launch,
@@ -23,8 +25,6 @@ from yolowatch.daemon.actions import (
     Signal,
     VaultCheckpoint,
 )
-from yolowatch.daemon.attempt import mismatch
-from yolowatch.model import events
 from yolowatch.model.plan import Edits, Policy, Start
 from yolowatch.model.receipt import ResumePoint
 

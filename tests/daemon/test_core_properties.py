@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.daemon.scenes import CHANGE, LAST, RESUME, RUN_DIR, Scene, full_disk, process, received
 from tests.daemon.scenes import words_fields as fields_of
 from tests.decide import build
-from yolowatch.daemon.actions import STEPS, Action, Finish, RestoreFiles, RunStep, VaultCheckpoint
 from yolowatch.model import events
+from yolowatch.model.actions import STEPS, Action, Finish, RestoreFiles, RunStep, VaultCheckpoint
 from yolowatch.model.plan import Policy, Start
 from yolowatch.model.receipt import ResumePoint
 

@@ -12,9 +12,9 @@ import pytest
 
 from tests.daemon.scenes import LAST, Scene, process, words_fields
 from tests.decide import build
-from yolowatch.daemon.actions import RunStep, Signal
 from yolowatch.daemon.ending import GROUP_GRACE_SECONDS
 from yolowatch.model import events
+from yolowatch.model.actions import RunStep, Signal
 from yolowatch.model.plan import Policy
 from yolowatch.model.run import LastWords
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.daemon.scenes import Scene, full_disk
 from tests.decide.build import GIB, MIB, failed, linear_footprints
-from yolowatch.daemon.actions import Order, Signal
+from yolowatch.model.actions import Order, Signal
 from yolowatch.model.plan import Policy
 
 POLICY = Policy(widen_after_batches=50, levers=("multi-scale",))

@@ -17,7 +17,23 @@ from pathlib import Path
 from typing import Any
 
 from yolowatch.daemon import threads
-from yolowatch.daemon.actions import (
+from yolowatch.daemon.core import Core
+from yolowatch.daemon.publishing import Publisher
+from yolowatch.daemon.records import Records
+from yolowatch.edges import http, nvml, proc, statedir, terminal
+from yolowatch.edges.clock import Clock, SystemClock
+from yolowatch.edges.journal import Journal
+from yolowatch.edges.listener import Listener
+from yolowatch.edges.stage import stage
+from yolowatch.errors import LaunchError, YolowatchError
+from yolowatch.hands.executor import Executor
+from yolowatch.hands.launching import Hooking, Launcher
+from yolowatch.hands.local import LocalHands
+from yolowatch.hands.port import Hands
+from yolowatch.hands.vaulting import Vaults
+from yolowatch.hook import wire
+from yolowatch.model import events
+from yolowatch.model.actions import (
     Action,
     Finish,
     Launch,
@@ -28,22 +44,6 @@ from yolowatch.daemon.actions import (
     Signal,
     VaultCheckpoint,
 )
-from yolowatch.daemon.core import Core
-from yolowatch.daemon.executor import Executor
-from yolowatch.daemon.launching import Hooking, Launcher
-from yolowatch.daemon.publishing import Publisher
-from yolowatch.daemon.records import Records
-from yolowatch.daemon.vaulting import Vaults
-from yolowatch.edges import http, nvml, proc, statedir, terminal
-from yolowatch.edges.clock import Clock, SystemClock
-from yolowatch.edges.journal import Journal
-from yolowatch.edges.listener import Listener
-from yolowatch.edges.stage import stage
-from yolowatch.errors import LaunchError, YolowatchError
-from yolowatch.hands.local import LocalHands
-from yolowatch.hands.port import Hands
-from yolowatch.hook import wire
-from yolowatch.model import events
 from yolowatch.model.plan import Policy
 from yolowatch.model.printable import printable
 

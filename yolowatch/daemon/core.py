@@ -13,13 +13,13 @@ import signal
 from dataclasses import replace
 
 from yolowatch.daemon import ending, sentences
-from yolowatch.daemon.actions import Action, Finish, Launch, Say, Signal, VaultCheckpoint
 from yolowatch.daemon.attempt import Attempt, mismatch
 from yolowatch.daemon.healing import Healing
 from yolowatch.daemon.ordering import Ordering
 from yolowatch.daemon.records import Records
 from yolowatch.decide import detect
 from yolowatch.model import events
+from yolowatch.model.actions import Action, Finish, Launch, Say, Signal, VaultCheckpoint
 from yolowatch.model.fold import fold
 from yolowatch.model.plan import Policy
 from yolowatch.model.run import RunSpec, RunState

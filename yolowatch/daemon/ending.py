@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import signal
 
-from yolowatch.daemon.actions import Action, Say, Signal
 from yolowatch.daemon.attempt import Attempt
 from yolowatch.decide import ranks, texts
+from yolowatch.model.actions import Action, Say, Signal
 from yolowatch.model.plan import Policy
 from yolowatch.model.run import LastWords, RunState
 

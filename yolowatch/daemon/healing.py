@@ -10,13 +10,13 @@ import signal
 from dataclasses import replace
 
 from yolowatch.daemon import sentences
-from yolowatch.daemon.actions import Action, Finish, Remediation, RestoreFiles, Say
 from yolowatch.daemon.attempt import Attempt
 from yolowatch.daemon.records import Records
 from yolowatch.daemon.remedy import Remedy
 from yolowatch.decide import forecast, planner
 from yolowatch.decide.budget import AttemptHistory
 from yolowatch.model import events
+from yolowatch.model.actions import Action, Finish, Remediation, RestoreFiles, Say
 from yolowatch.model.plan import Edits, Plan, Policy, Refusal
 from yolowatch.model.receipt import FileChange, Receipt, with_outcome
 from yolowatch.model.run import Footprint, RunSpec

@@ -13,12 +13,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from yolowatch.daemon.actions import Action, Order, Say
 from yolowatch.daemon.attempt import Attempt
 from yolowatch.daemon.healing import Healing
 from yolowatch.daemon.records import Records
 from yolowatch.decide.widening import wider
 from yolowatch.model import events
+from yolowatch.model.actions import Action, Order, Say
 from yolowatch.model.plan import Policy
 from yolowatch.model.quantity import bytes_text
 from yolowatch.model.run import RunSpec, RunState

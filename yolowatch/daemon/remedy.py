@@ -10,8 +10,8 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import Any
 
-from yolowatch.daemon.actions import STEPS, Remediation, RunStep
 from yolowatch.model import events
+from yolowatch.model.actions import STEPS, Remediation, RunStep
 from yolowatch.model.receipt import FileChange, Receipt, ResumePoint, costs_of, science_notes
 from yolowatch.model.run import RunState
 from yolowatch.model.verdict import Verdict

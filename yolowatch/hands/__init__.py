@@ -1,5 +1,5 @@
-"""The few verbs that act on processes, behind one port.
+"""Every effect on a run: processes behind one port, and the steps of a plan.
 
-`local` acts as the user it runs as. Whoever uses the port cannot tell it from another with more
-rights, and never needs to.
+`port` and `local` launch and signal as the user they run as. `executor` carries out the steps that
+the daemon asks for, with `launching`, `resuming` and `vaulting`; it decides nothing.
 """

@@ -9,9 +9,9 @@ import pytest
 
 from tests.daemon.parts import COMMAND, EDITS, Bench, FakeClock, FakeHands, FakeNvml
 from tests.daemon.scenes import process
-from yolowatch.daemon.actions import Launch
 from yolowatch.edges.nvml import NoNvml
 from yolowatch.errors import LaunchError
+from yolowatch.model.actions import Launch
 from yolowatch.model.plan import Edits, Policy, Start
 from yolowatch.model.receipt import ResumePoint
 

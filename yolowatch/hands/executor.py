@@ -12,16 +12,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from yolowatch.daemon.actions import Launch, Remediation, RestoreFiles, RunStep
-from yolowatch.daemon.launching import Launcher
-from yolowatch.daemon.resuming import find_resume_point, take_emergency
-from yolowatch.daemon.vaulting import Vaults
 from yolowatch.edges import files, proc
 from yolowatch.edges.clock import Clock
 from yolowatch.edges.vault import Vault, VaultRefused
 from yolowatch.errors import YolowatchError
+from yolowatch.hands.launching import Launcher
 from yolowatch.hands.port import Hands
+from yolowatch.hands.resuming import find_resume_point, take_emergency
+from yolowatch.hands.vaulting import Vaults
 from yolowatch.model import events
+from yolowatch.model.actions import Launch, Remediation, RestoreFiles, RunStep
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Policy, Start
 from yolowatch.model.receipt import FileChange, ResumePoint

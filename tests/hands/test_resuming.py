@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.parts import write_checkpoint
-from yolowatch.daemon.resuming import NothingToResume, find_resume_point, take_emergency
 from yolowatch.edges.files import sha256
 from yolowatch.edges.vault import Vault, VaultRefused
+from yolowatch.hands.resuming import NothingToResume, find_resume_point, take_emergency
 from yolowatch.model.plan import Start
 from yolowatch.model.receipt import ResumePoint
 from yolowatch.model.run import EmergencySave

@@ -14,11 +14,11 @@ import pytest
 
 from tests.daemon.parts import EDITS, Bench, FakeHands, write_checkpoint
 from tests.daemon.scenes import process
-from yolowatch.daemon.actions import RestoreFiles
 from yolowatch.edges.clock import SystemClock
 from yolowatch.edges.files import sha256
 from yolowatch.edges.proc import is_alive, process_key
 from yolowatch.hands.local import LocalHands
+from yolowatch.model.actions import RestoreFiles
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Edits, Policy, Start
 from yolowatch.model.receipt import FileChange, ResumePoint

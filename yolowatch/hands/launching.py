@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from yolowatch.daemon.actions import Launch
 from yolowatch.edges.clock import Clock
 from yolowatch.edges.nvml import Nvml
 from yolowatch.hands.port import Hands, Launched
+from yolowatch.model.actions import Launch
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Edits, Policy, Start
 from yolowatch.model.receipt import ResumePoint

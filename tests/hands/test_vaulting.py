@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.parts import FakeClock, write_checkpoint
-from yolowatch.daemon.actions import VaultCheckpoint
-from yolowatch.daemon.vaulting import Vaults
 from yolowatch.edges.files import sha256
+from yolowatch.hands.vaulting import Vaults
 from yolowatch.model import events
+from yolowatch.model.actions import VaultCheckpoint
 
 
 class Working:

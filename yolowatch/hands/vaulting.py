@@ -10,10 +10,10 @@ import queue
 import threading
 from pathlib import Path
 
-from yolowatch.daemon.actions import VaultCheckpoint
 from yolowatch.edges.clock import Clock
 from yolowatch.edges.vault import Vault, VaultedCheckpoint, VaultRefused
 from yolowatch.model import events
+from yolowatch.model.actions import VaultCheckpoint
 
 
 class Vaults:
