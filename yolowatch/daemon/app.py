@@ -107,7 +107,9 @@ class _Supervision:
         stack.callback(statedir.remove_socket_directory, sockets)
         supervisor = proc.process_key(os.getpid())
         mode = options.policy.mode
-        self._records = Records(journal, options.command, mode, supervisor, self._say)
+        self._records = Records.begin(
+            journal, options.command, os.getcwd(), mode, supervisor, self._say
+        )
         stack.push(self._not_started)
         self.core = Core(self._records, options.policy)
         uids = frozenset({os.getuid(), 0})

@@ -178,6 +178,18 @@ class Journal(JournalReader):
         """A receipt, kept as it is."""
         self._insert("receipts", run=run, body=plain.to_json(body), at=self._clock.wall())
 
+    def write_memento(self, run: str, body: str) -> None:
+        """What a successor of this daemon needs; replaces what was there."""
+        self._execute(
+            "INSERT INTO mementos (run, body, at) VALUES (?, ?, ?) ON CONFLICT (run)"
+            " DO UPDATE SET body = excluded.body, at = excluded.at",
+            (run, body, self._clock.wall()),
+        )
+
+    def forget_memento(self, run: str) -> None:
+        """The run is over: nobody goes on with it."""
+        self._execute("DELETE FROM mementos WHERE run = ?", (run,))
+
     def _step(self, plan: str, step: str, state: str, detail: str) -> None:
         self._insert(
             "steps", plan=plan, name=step, state=state, detail=detail, at=self._clock.wall()

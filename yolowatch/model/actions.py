@@ -51,6 +51,13 @@ class Remediation:
     saved: bool  # whether this run did: what else lies there is another training's
     processes: tuple[ProcessKey, ...]  # of the failed attempt
     emergency: EmergencySave | None = None  # what it says it saved of itself
+    copies: tuple[str, ...] = ()  # of its checkpoints, that an earlier daemon put into the vault
+    adopted: bool = False  # somebody else started it, and may start it again
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """What is to be done, in this order."""
+        return (GRACE, *STEPS) if self.adopted else STEPS
 
 
 @dataclass(frozen=True)
@@ -99,3 +106,5 @@ Action = Say | Signal | Order | VaultCheckpoint | RunStep | RestoreFiles | Launc
 
 STEPS = ("stop", "vault", "rewrite", "wait", "relaunch")
 """The order of a remediation."""
+GRACE = "grace"
+"""Before them, where whoever started the run may start it again: then nothing is done."""
