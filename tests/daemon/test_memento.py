@@ -25,14 +25,15 @@ def scene(tmp_path: Path) -> Scene:
     return scene
 
 
-def succeed(scene: Scene, policy: Policy = Policy()) -> None:
+def succeed(scene: Scene, policy: Policy | None = None) -> None:
     """The daemon is killed and another one begins, with nothing but what is on disk."""
     memento = scene.core.remember()
     assert memento is not None
     body = plain.to_json(memento)
     again = plain.from_json(Memento, body)
     assert again == memento
-    scene.core = Core(Records(scene.journal, scene.run, scene.said.append), policy, adopted=True)
+    records = Records(scene.journal, scene.run, scene.said.append)
+    scene.core = Core(records, policy or Policy(), adopted=True)
     scene.actions += scene.core.restore(again)
 
 
