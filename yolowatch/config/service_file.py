@@ -15,8 +15,9 @@ from typing import Any
 from yolowatch.config.policy_file import overlay
 from yolowatch.config.reading import Reader, count, known, mapping, number, text, value, word
 from yolowatch.errors import ConfigError
+from yolowatch.model.attach import AttachPolicy
 from yolowatch.model.plan import Policy
-from yolowatch.model.service import ATTACH, MODES, DirectoryRule, ServiceConfig, UserRule
+from yolowatch.model.service import MODES, DirectoryRule, ServiceConfig, UserRule
 
 _UID_MAX = 2**32 - 2
 
@@ -99,6 +100,13 @@ def _is_name(found: str) -> bool:
     return 0 < len(found) <= 256 and found.isprintable() and not set(found) & set(" :,/")
 
 
+_ATTACH = {each.value: each for each in AttachPolicy}
+
+
+def _attach(found: Any) -> AttachPolicy | None:
+    return _ATTACH.get(found) if isinstance(found, str) else None
+
+
 _name = text(_is_name)
 _path: Callable[[Any], Any] = text(lambda found: os.path.isabs(found) and "\0" not in found)
 _address = text(lambda found: found == "none" or _is_address(found))
@@ -112,7 +120,7 @@ _WHO: dict[str, tuple[Reader, str]] = {
 # key: (field of ServiceConfig, reader, what it must be)
 _PLAIN: dict[str, tuple[str, Reader, str]] = {
     "mode": ("mode", word(*MODES), f"one of: {', '.join(MODES)}"),
-    "attach": ("attach", word(*ATTACH), f"one of: {', '.join(ATTACH)}"),
+    "attach": ("attach", _attach, f"one of: {', '.join(_ATTACH)}"),
     "metrics": ("metrics", _address, "HOST:PORT or none"),
     "control_group": ("control_group", _name, "the name of a group"),
     "state_dir": ("state_dir", _path, "an absolute path"),
@@ -135,9 +143,8 @@ KEYS: dict[str, tuple[str, str, str]] = {
     "attach": (
         "attach",
         _PLAIN["attach"][2],
-        "how far the service may go to get its hook into a training that runs: not at all; only "
-        "where the hook is there already; also by means that leave the training unharmed whatever "
-        "happens; also by a debugger",
+        "how far the service may go to get its hook into a training that runs. "
+        + ". ".join(f"{each.value}: {each.meaning}" for each in AttachPolicy),
     ),
     "metrics": ("metrics", _PLAIN["metrics"][2], "where /metrics is served for Prometheus"),
     "control_group": (

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from yolowatch.model.attach import AttachPolicy
 from yolowatch.model.plan import Policy
 
 MODES = ("observe", "recommend", "auto")
 """The most cautious first."""
-
-ATTACH = ("none", "preloaded", "safe", "debugger")
-"""How far the service may go to get its hook into a process, the least first."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class ServiceConfig:
     """The configuration of the service; durations in seconds."""
 
     mode: str = "recommend"
-    attach: str = "safe"
+    attach: AttachPolicy = AttachPolicy.SAFE
     metrics: str | None = "127.0.0.1:9466"  # HOST:PORT; None: not served
     control_group: str = "yolowatch"  # its members may see and command every run
     state_dir: str | None = None  # None: $XDG_STATE_HOME/yolowatch
