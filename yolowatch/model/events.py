@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from yolowatch.model.control import ControlRequest
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Edits
 
@@ -133,6 +134,27 @@ class CheckpointRefused:
     at: float
 
 
+@dataclass(frozen=True)
+class ConfigChanged:
+    """The configuration's files were read again after a change.
+
+    `documents` are their names and texts in the order in which they count; where one could not be
+    read, `trouble` is the sentence and there are none.
+    """
+
+    documents: tuple[tuple[str, str], ...]
+    trouble: str | None
+    at: float
+
+
+@dataclass(frozen=True)
+class ControlReceived:
+    """Somebody asks for something through the control socket; the kernel vouches for who."""
+
+    request: ControlRequest
+    at: float
+
+
 Event = (
     Started
     | HookConnected
@@ -146,6 +168,8 @@ Event = (
     | StepFailed
     | CheckpointVaulted
     | CheckpointRefused
+    | ConfigChanged
+    | ControlReceived
 )
 
 Post = Callable[[Event], bool]
