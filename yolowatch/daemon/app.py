@@ -27,7 +27,7 @@ from yolowatch.edges.listener import Listener
 from yolowatch.edges.stage import stage
 from yolowatch.errors import LaunchError, YolowatchError
 from yolowatch.hands.executor import Executor
-from yolowatch.hands.launching import Hooking, Launcher
+from yolowatch.hands.launching import Hooking, Launcher, as_child
 from yolowatch.hands.local import LocalHands
 from yolowatch.hands.port import Hands
 from yolowatch.hands.vaulting import Vaults
@@ -123,11 +123,10 @@ class _Supervision:
             options.command,
             options.environment,
             Hooking(staged.path, listener.path),
-            self._hands,
+            as_child(self._hands, lambda launched: self._hands.watch(launched, self._post)),
             self._clock,
             options.policy,
             driver,
-            lambda launched: self._hands.watch(launched, self._post),
         )
         self._executor = Executor(
             self._hands, self._clock, options.policy, self._launcher, self._vaults
