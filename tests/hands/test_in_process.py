@@ -14,6 +14,7 @@ import pytest
 
 from tests.daemon.parts import EDITS, RunDir, plan, spec
 from tests.hands.strangers import ROOT, end, home, settle, stranger
+from yolowatch.edges.captures import CaptureStore
 from yolowatch.edges.nvml import NoNvml
 from yolowatch.edges.proc import is_alive, process_key
 from yolowatch.errors import CaptureError
@@ -68,6 +69,8 @@ def service(tmp_path: Path) -> Iterator[Service]:
         lambda _run: Policy(kill_grace_seconds=5.0),
         NoNvml("no driver"),
         post,
+        CaptureStore(tmp_path / "captures"),
+        grace_seconds=lambda: 0.0,
     )
     yield Service(hands, posted)
     hands.close()

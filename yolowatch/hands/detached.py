@@ -34,12 +34,14 @@ def start_detached(
     *,
     unit: str,
     fallback_log: Path,
+    marker: Path | None = None,
     clock: Clock | None = None,
 ) -> ProcessKey:
     """Start `argv` with everything else as captured, in a scope named `unit`.
 
-    The program is the captured one. Outputs go where they went, or into `fallback_log`. Raises
-    LaunchError, and then nothing was started.
+    The program is the captured one. Outputs go where they went, or into `fallback_log`. With a
+    `marker` it is executed only if that file does not exist, which is then made, see
+    `edges.markers`. Raises LaunchError, and then nothing was started.
     """
     orders = {
         "executable": captured.executable,
@@ -57,6 +59,7 @@ def start_detached(
         "stdout": asdict(captured.stdout),
         "stderr": asdict(captured.stderr),
         "fallback_log": str(fallback_log),
+        "marker": None if marker is None else str(marker),
     }
     if os.geteuid() not in (0, captured.uid):
         raise LaunchError(f"Only root can start a training of uid {captured.uid}.")

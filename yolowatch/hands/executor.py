@@ -222,8 +222,6 @@ class Executor:
 
     def _relaunch(self, request: RunStep) -> tuple[str, dict[str, Any]]:
         order = request.remediation
-        if self._stand_by is not None:
-            self._stand_by.claim(Path(order.run_dir))
         launch = Launch(order.plan.attempt, order.plan.edits, request.resume)
         process = self._launcher.launch(launch, order.user)
         return f"pid {process.pid}", {"process": process}

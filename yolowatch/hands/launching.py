@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yolowatch.edges.clock import Clock
+from yolowatch.edges.markers import read_marker
 from yolowatch.edges.nvml import Nvml
 from yolowatch.edges.vault import NAME as VAULT
 from yolowatch.hands.detached import start_detached
@@ -54,19 +55,31 @@ def as_child(hands: Hands, watch: Callable[[Launched], None]) -> StartCommand:
     return start
 
 
-def as_captured(captured: Captured, run: str, clock: Clock) -> StartCommand:
-    """Attempts are detached processes that get what the captured one had got."""
+def as_captured(
+    captured: Captured, run: str, clock: Clock, claim: Callable[[Path], None]
+) -> StartCommand:
+    """Attempts are detached processes that get what the captured one had got.
+
+    `claim` raises where the run directory is not ours just before a start. An attempt that was
+    executed by a daemon that did not live to tell is not executed again.
+    """
 
     def start(
         command: Sequence[str], environment: Mapping[str, str], of: Launch, user: RunSpec | None
     ) -> ProcessKey:
-        run_dir = user.run_dir if user is not None else None
+        run_dir = Path((user.run_dir if user is not None else None) or captured.cwd)
+        marker = run_dir / VAULT / f"{run}-attempt{of.attempt}.started"
+        started = read_marker(marker)
+        if started is not None:
+            return started
+        claim(run_dir)
         return start_detached(
             captured,
             command,
             environment,
             unit=f"yolowatch-{run}-{of.attempt}.scope",
-            fallback_log=Path(run_dir or captured.cwd) / VAULT / f"attempt-{of.attempt}.log",
+            fallback_log=run_dir / VAULT / f"attempt-{of.attempt}.log",
+            marker=marker,
             clock=clock,
         )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from yolowatch.model.actions import RestoreFiles, RunStep, VaultCheckpoint
+from yolowatch.model.adoption import Ancestor
 from yolowatch.model.events import Event, Post, StepDone, StepFailed
 from yolowatch.model.identity import ProcessKey
 
@@ -48,6 +49,10 @@ class Inspected:
     gid: int
     argv: tuple[str, ...]
     cwd: str
+    user: str | None = None
+    groups: tuple[str, ...] = ()  # names of the groups that the user is in
+    ancestors: tuple[Ancestor, ...] = ()
+    scheduler: str | None = None  # whose business restarts are, in words
 
 
 PostOf = Callable[[str | None, Event], bool]

@@ -30,6 +30,8 @@ _LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_NOFOLLOW | os.O_NONB
 _KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271}
 _JOIN_SESSION_KEYRING = 1
 
+_marked = False  # whether the mark of this attempt is ours
+
 
 def main() -> int:
     orders = json.loads(_exactly(int(_line())))
@@ -44,10 +46,36 @@ def main() -> int:
         _become(orders)
         _connect(_output(orders["stdout"], orders), _output(orders["stderr"], orders))
         _forget_signals()
+        if orders["marker"] is not None:
+            _mark(orders["marker"])
         os.execve(orders["executable"], orders["argv"], orders["environment"])
     finally:  # reached only by a failure, whatever it is: silence would mean success
         error = sys.exc_info()[1]
+        _unmark(orders["marker"])
         os.write(answer, f"{error or 'unknown'}\n".encode("utf-8", "backslashreplace"))
+
+
+def _mark(path: str) -> None:
+    """Leave a mark of this process, the only one that ever executes this attempt."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(os.path.dirname(path), 0o700)
+    with open("/proc/self/stat", "rb") as file:
+        ticks = int(file.read().rpartition(b")")[2].split()[19])
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        boot = file.read().strip()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    global _marked
+    _marked = True
+    os.write(descriptor, f"{boot} {os.getpid()} {ticks}\n".encode())
+    os.fsync(descriptor)
+    os.close(descriptor)
+
+
+def _unmark(path: str | None) -> None:
+    """It was not executed after all: another try may be."""
+    if _marked and path is not None:
+        os.unlink(path)
 
 
 def _line() -> bytes:
