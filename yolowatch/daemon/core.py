@@ -81,6 +81,20 @@ class Core:
         self.vaulted = memento.vaulted
         return self.healing.go_on()
 
+    def owns(self, process: ProcessKey, parent_pid: int | None) -> bool:
+        """Whether this process belongs to the attempt that runs, or ran last."""
+        if not self._attempts:
+            return False
+        attempt = self._attempts[-1]
+        known = process in (attempt.process, *attempt.processes.values())
+        return known or (self.alive and parent_pid == attempt.process.pid)
+
+    @property
+    def over(self) -> bool:
+        """Whether the run has ended and nothing is to be done about it any more."""
+        ended = bool(self._attempts) and self._attempts[-1].exited is not None
+        return self._finished or (ended and bool(self.verdicts) and not self.healing.pending)
+
     @property
     def process(self) -> ProcessKey | None:
         """The process of the current attempt, dead or alive."""

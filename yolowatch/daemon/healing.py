@@ -49,6 +49,11 @@ class Healing:
         return self._remedy is not None and self.waiting is None
 
     @property
+    def pending(self) -> bool:
+        """Whether a remediation is being carried out or waits for approval."""
+        return self._remedy is not None
+
+    @property
     def starting(self) -> bool:
         """Whether the next attempt is being started at this moment."""
         return self._remedy is not None and self._remedy.step == STEPS[-1]

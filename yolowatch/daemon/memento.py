@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from yolowatch.daemon.lessons import Lessons
 from yolowatch.model.actions import Remediation
+from yolowatch.model.adoption import Adoption
 from yolowatch.model.events import ProcessExited
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Edits
@@ -82,3 +83,11 @@ class Memento:
     verdicts: tuple[Verdict, ...] = ()
     copies: tuple[str, ...] = ()
     vaulted: int = 0
+
+
+@dataclass(frozen=True)
+class RunMemento:
+    """One run of a service, with where it came from."""
+
+    adoption: Adoption
+    core: Memento

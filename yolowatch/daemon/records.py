@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 
-from yolowatch.daemon.memento import Memento
+from yolowatch.daemon.memento import RunMemento
 from yolowatch.edges import plain
 from yolowatch.edges.journal import Journal
 from yolowatch.errors import StateError
@@ -41,9 +41,10 @@ class Records:
         mode: str,
         supervisor: ProcessKey | None,
         say: Callable[[str], None],
+        run: str | None = None,
     ) -> Records:
         """A new page; here alone a StateError passes, because nothing was started yet."""
-        return cls(journal, journal.begin_run(command, cwd, mode, supervisor), say)
+        return cls(journal, journal.begin_run(command, cwd, mode, supervisor, run), say)
 
     @property
     def healthy(self) -> bool:
@@ -134,7 +135,7 @@ class Records:
     def finished(self, status: int | None, outcome: str) -> None:
         self._try(lambda: self._journal.end_run(self.run, status, outcome))
 
-    def remember(self, memento: Memento) -> bool:
+    def remember(self, memento: RunMemento) -> bool:
         """Whether a successor would find the run as it is now."""
         return self._try(lambda: self._journal.write_memento(self.run, plain.to_json(memento)))
 

@@ -24,10 +24,15 @@ class Journal(JournalReader):
     """An open journal, usable from any thread. Every method may raise StateError."""
 
     def begin_run(
-        self, command: Sequence[str], cwd: str, mode: str, supervisor: ProcessKey | None = None
+        self,
+        command: Sequence[str],
+        cwd: str,
+        mode: str,
+        supervisor: ProcessKey | None = None,
+        run: str | None = None,
     ) -> str:
-        """A new run's id: eight random hexadecimal digits."""
-        run = secrets.token_hex(4)
+        """A new run's id, or the one given: eight random hexadecimal digits."""
+        run = run or secrets.token_hex(4)
         self._insert(
             "runs",
             id=run,

@@ -1,4 +1,4 @@
-"""What the core asks for: frozen requests that `app` and the executor carry out.
+"""What the core asks for: frozen requests that `app`, `service` and the hands carry out.
 
 The core decides and journals; it never touches a process or a file of the user's itself.
 """
@@ -100,6 +100,31 @@ class Finish:
     """The supervision is over; `exit_status` is what yolowatch itself returns."""
 
     exit_status: int
+
+
+@dataclass(frozen=True)
+class Adopt:
+    """Find out where a training came from and keep how it was started, under the run's new id.
+
+    With `launcher_pid` the process is a rank, and it is its launcher that would be started again.
+    """
+
+    run: str
+    process: ProcessKey
+    run_dir: str | None
+    launcher_pid: int | None = None
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Tell when this process ends."""
+
+    process: ProcessKey
+
+
+@dataclass(frozen=True)
+class Forget:
+    """The run is over: what was kept of it is not needed any more."""
 
 
 Action = Say | Signal | Order | VaultCheckpoint | RunStep | RestoreFiles | Launch | Finish
