@@ -54,6 +54,26 @@ class CaptureError(LaunchError):
     """How a process was started cannot be read, so that it cannot be started once more."""
 
 
+class ServiceError(YolowatchError):
+    """No daemon answers where a command asks one."""
+
+    exit_code = 118
+    meaning = "no daemon answers"
+
+
+class RefusedError(YolowatchError):
+    """The daemon does not do what was asked, and says why."""
+
+    exit_code = 119
+    meaning = "the daemon refuses what was asked"
+
+
+OF_SERVICE: tuple[type[YolowatchError], ...] = (ServiceError, RefusedError)
+"""Only of commands that ask a daemon and run no training, so that no training's status is hidden.
+
+In the order of their exit codes; the table in the documentation is made from it.
+"""
+
 ALL: tuple[type[YolowatchError], ...] = (
     UsageError,
     ConfigError,

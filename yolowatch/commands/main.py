@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 
 from yolowatch import __version__, errors
-from yolowatch.commands import demo, levers, metrics, run, runs, show, version
+from yolowatch.commands import daemon, demo, levers, metrics, run, runs, show, version
 from yolowatch.commands.base import Command, Parser, nearest
 from yolowatch.edges import terminal
 from yolowatch.errors import UsageError, YolowatchError
@@ -17,6 +17,7 @@ from yolowatch.model.printable import printable
 
 COMMANDS: tuple[Command, ...] = (
     run.Run(),
+    daemon.Daemon(),
     demo.Demo(),
     runs.Runs(),
     show.Show(),

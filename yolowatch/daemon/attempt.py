@@ -62,6 +62,11 @@ class Attempt:
                 return self.states.pop(earlier)
         return RunState(self.number)
 
+    def owns(self, process: ProcessKey, parent_pid: int | None) -> bool:
+        """Whether this process is of the attempt, by what is known or by who started it."""
+        known = process in (self.process, *self.processes.values())
+        return known or (self.exited is None and parent_pid == self.process.pid)
+
     def remember(self) -> AttemptMemento:
         """What a successor of this daemon needs to know of it."""
         return AttemptMemento(
