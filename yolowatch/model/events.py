@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from yolowatch.model.adoption import Adoption
 from yolowatch.model.control import ControlRequest
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Edits
@@ -81,6 +82,17 @@ class SignalReceived:
 
     number: int
     forward: bool
+    at: float
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """Where a training came from; without `adoption` it is only observed, for the `reason`."""
+
+    run: str
+    process: ProcessKey
+    adoption: Adoption | None
+    reason: str | None
     at: float
 
 
@@ -164,6 +176,7 @@ Event = (
     | ProcessExited
     | SignalReceived
     | Tick
+    | Adopted
     | StepDone
     | StepFailed
     | CheckpointVaulted
