@@ -56,12 +56,17 @@ def as_child(hands: Hands, watch: Callable[[Launched], None]) -> StartCommand:
 
 
 def as_captured(
-    captured: Captured, run: str, clock: Clock, claim: Callable[[Path], None]
+    captured: Captured,
+    run: str,
+    clock: Clock,
+    claim: Callable[[Path], None],
+    begin: Callable[..., ProcessKey] = start_detached,
 ) -> StartCommand:
     """Attempts are detached processes that get what the captured one had got.
 
     `claim` raises where the run directory is not ours just before a start. An attempt that was
-    executed by a daemon that did not live to tell is not executed again.
+    executed by a daemon that did not live to tell is not executed again. `begin` is called as
+    `start_detached`.
     """
 
     def start(
@@ -73,7 +78,7 @@ def as_captured(
         if started is not None:
             return started
         claim(run_dir)
-        return start_detached(
+        return begin(
             captured,
             command,
             environment,
