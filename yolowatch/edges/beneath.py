@@ -7,11 +7,13 @@ opened, whatever name or link leads to it. Only for a process that does nothing 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
 import platform
 import stat
+from collections.abc import Sequence
 
 _NUMBERS = {"x86_64", "aarch64", "riscv64", "ppc64le"}  # where the numbers below are the same
 _OPENAT2, _CREATE, _ADD, _RESTRICT = 437, 444, 445, 446
@@ -69,9 +71,10 @@ def status_beneath(directory: int, name: str) -> os.stat_result | None:
     return status if stat.S_ISREG(status.st_mode) else None
 
 
-def confine(directory: int) -> bool:
-    """Refuse this thread and what it starts every file but those beneath `directory` and in /proc.
+def confine(directory: int, readable: Sequence[str] = ()) -> bool:
+    """Refuse this thread and what it starts every file but those beneath an open directory.
 
+    Files in /proc and beneath `readable` (where Python's library lies) can be read, not written.
     False where the kernel has no Landlock: then the rights of the user are the only bounds.
     """
     libc = ctypes.CDLL(None, use_errno=True)
@@ -84,11 +87,8 @@ def confine(directory: int) -> bool:
     try:
         own = _READ_FILE | _READ_DIR | _WRITE | (later & ~_LATER[5])
         _allow(libc, ruleset, directory, own)
-        processes = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            _allow(libc, ruleset, processes, _READ_FILE | _READ_DIR)
-        finally:
-            os.close(processes)
+        for each in ("/proc", *readable):
+            _allow_reading(libc, ruleset, each)
         _checked(libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0))
         _checked(libc.syscall(_RESTRICT, ruleset, 0))
     finally:
@@ -99,6 +99,15 @@ def confine(directory: int) -> bool:
 def _allow(libc: ctypes.CDLL, ruleset: int, directory: int, rights: int) -> None:
     rule = _Rule(rights, directory)
     _checked(libc.syscall(_ADD, ruleset, _BENEATH_RULE, ctypes.byref(rule), 0))
+
+
+def _allow_reading(libc: ctypes.CDLL, ruleset: int, path: str) -> None:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+        descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _allow(libc, ruleset, descriptor, _READ_FILE | _READ_DIR)
+        finally:
+            os.close(descriptor)
 
 
 def _open(directory: int, path: str, how: _How) -> int:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from yolowatch.hands.helper.bounds import Choice, Flag, Int, Many, Num, Record, Refused, Text
-from yolowatch.trainers.families import FAMILIES
 
 VERSION = 1
-MAX_BYTES = 64 * 1024
+MAX_BYTES = 64 * 1024  # of a request
+MAX_ANSWER_BYTES = 160 * 1024  # less than a socket's usual buffer
 
 CHECKPOINTS = ("weights/last.pt", "weights/best.pt")
 FILES = ("results.csv", "args.yaml", "opt.yaml", "hyp.yaml")
@@ -58,7 +58,7 @@ EDITS = Record(
 )
 # What the steps need to know of the user's own run.
 USER = Record(
-    {"trainer": Choice(tuple(each.NAME for each in FAMILIES))},
+    {"trainer": Choice(("ultralytics", "yolov5", "yolov9"))},
     {
         "entry": Choice(("command", "script")),
         "batch": Int(-1, 1 << 20),
