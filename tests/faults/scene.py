@@ -6,6 +6,7 @@ import json
 import shutil
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,6 @@ def check_each_epoch_once(scene: Miniature, attempts: int = 2) -> None:
     assert end["pid"] == starts[-1]["pid"]
     assert end["images_seen"] == EPOCHS * IMAGES, "the weights saw every image of every epoch once"
     seen = Counter((line["pid"], line["epoch"]) for line in scene.trained("batch"))
-    for earlier, later in zip(starts, starts[1:], strict=False):
+    for earlier, later in pairwise(starts):
         assert max(e for pid, e in seen if pid == earlier["pid"]) <= later["epoch"]
     assert all(start["batch"] * start["accumulate"] == 64 for start in starts)

@@ -76,7 +76,8 @@ def train(hyp, opt, device, callbacks):
     model = Model().to(device)
     if ckpt is not None:
         model.load_state_dict(ckpt["model"].float().state_dict())
-    amp, gs, imgsz = False, 32, opt.imgsz
+    # A hook reads what is set up here from the variables, used or not.
+    amp, gs, imgsz = False, 32, opt.imgsz  # noqa: F841
     nbs = 64
     accumulate = max(round(nbs / batch_size), 1)
     hyp["weight_decay"] *= batch_size * accumulate / nbs
@@ -91,12 +92,12 @@ def train(hyp, opt, device, callbacks):
             ckpt, optimizer, ema, last, epochs, opt.resume
         )
     del ckpt
-    train_loader, dataset = create_dataloader(opt.images, batch_size, imgsz)
+    train_loader, dataset = create_dataloader(opt.images, batch_size, imgsz)  # noqa: RUF059
     val_loader, _ = create_dataloader(8, min(batch_size * 2, 8), imgsz, pad=0.5)
     compute_loss = ComputeLoss()
     scaler = torch.amp.GradScaler("cpu", enabled=amp)
     nb = len(train_loader)
-    nw = max(round(hyp["warmup_epochs"] * nb), 1)
+    nw = max(round(hyp["warmup_epochs"] * nb), 1)  # noqa: F841
     last_opt_step = start_epoch * nb - 1
     scheduler.last_epoch = start_epoch - 1
     note(opt, "start", epoch=start_epoch, batch=batch_size, accumulate=accumulate, nbs=nbs)
