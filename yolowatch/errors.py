@@ -50,6 +50,10 @@ class LaunchError(YolowatchError):
     meaning = "the command could not be started"
 
 
+class CaptureError(LaunchError):
+    """How a process was started cannot be read, so that it cannot be started once more."""
+
+
 ALL: tuple[type[YolowatchError], ...] = (
     UsageError,
     ConfigError,

@@ -17,7 +17,7 @@ from yolowatch.edges.clock import Clock
 from yolowatch.edges.nvml import DeviceReading, GpuProcess, NoNvml, Nvml
 from yolowatch.errors import LaunchError
 from yolowatch.hands.executor import Executor
-from yolowatch.hands.launching import Hooking, Launcher
+from yolowatch.hands.launching import Hooking, Launcher, as_child
 from yolowatch.hands.port import Hands, Launched
 from yolowatch.hands.vaulting import Vaults
 from yolowatch.model import events
@@ -178,11 +178,10 @@ class Bench:
             command,
             environment if environment is not None else {"PATH": "/bin"},
             self.hooking,
-            self.hands,
+            as_child(self.hands, lambda launched: self.hands.watch(launched, self.post)),
             self.clock,
             policy or Policy(),
             nvml or NoNvml("no driver"),
-            lambda launched: self.hands.watch(launched, self.post),
         )
         self.executor = Executor(
             self.hands, self.clock, policy or Policy(), self.launcher, self.vaults

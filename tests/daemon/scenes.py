@@ -64,7 +64,8 @@ class Scene:
         self.at = 100.0
         self.spec = {**asdict(build.SPEC), **spec}
         self.process = process(10)
-        records = Records(self.journal, ("yolo", "train"), "auto", process(1), self.said.append)
+        command, said = ("yolo", "train"), self.said.append
+        records = Records.begin(self.journal, command, "/work", "auto", process(1), said)
         self.run = records.run
         self.core = Core(records, policy or Policy())
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.daemon.scenes import CHANGE, LAST, RUN_DIR, Scene, full_disk, process
 from tests.decide import build
-from yolowatch.daemon.attempt import mismatch
+from yolowatch.daemon.mismatch import mismatch
 from yolowatch.model import events
 from yolowatch.model.actions import (
     STEPS,

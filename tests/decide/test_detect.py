@@ -188,9 +188,21 @@ def test_a_silent_end_is_observed() -> None:
     assert ended(state(), 1).kind is Kind.OBSERVED
 
 
-def test_an_unknown_end_concludes_nothing() -> None:
-    verdict = classify(state(failed()), exit_status=None, exit_signal=None, asked_to_stop=False)
+@pytest.mark.parametrize("words", [None, failed(handled=True)])
+def test_an_unknown_end_concludes_nothing(words: LastWords | None) -> None:
+    verdict = classify(state(words), exit_status=None, exit_signal=None, asked_to_stop=False)
     assert verdict.kind is Kind.OBSERVED
+
+
+def test_an_exception_that_nobody_caught_needs_no_status() -> None:
+    verdict = classify(state(failed()), exit_status=None, exit_signal=None, asked_to_stop=False)
+    assert verdict == ended(state(failed()))
+
+
+def test_what_the_hook_called_finished_needs_no_status() -> None:
+    finished = replace(state(None), finished=True)
+    verdict = classify(finished, exit_status=None, exit_signal=None, asked_to_stop=False)
+    assert verdict.kind is Kind.FINISHED
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import given
 from tests.decide.build import GIB, MIB, SPEC, failed, linear_footprints, state
 from tests.decide.test_combining import ABLE, tight
 from tests.decide.test_planner import RUNS, decide, planned, refused, user_of
-from yolowatch.daemon.attempt import mismatch
+from yolowatch.daemon.mismatch import mismatch
 from yolowatch.decide import opt_in
 from yolowatch.decide.combining import combinations
 from yolowatch.decide.forecast import fit

@@ -27,7 +27,7 @@ from yolowatch.edges.listener import Listener
 from yolowatch.edges.stage import stage
 from yolowatch.errors import LaunchError, YolowatchError
 from yolowatch.hands.executor import Executor
-from yolowatch.hands.launching import Hooking, Launcher
+from yolowatch.hands.launching import Hooking, Launcher, as_child
 from yolowatch.hands.local import LocalHands
 from yolowatch.hands.port import Hands
 from yolowatch.hands.vaulting import Vaults
@@ -107,7 +107,9 @@ class _Supervision:
         stack.callback(statedir.remove_socket_directory, sockets)
         supervisor = proc.process_key(os.getpid())
         mode = options.policy.mode
-        self._records = Records(journal, options.command, mode, supervisor, self._say)
+        self._records = Records.begin(
+            journal, options.command, os.getcwd(), mode, supervisor, self._say
+        )
         stack.push(self._not_started)
         self.core = Core(self._records, options.policy)
         uids = frozenset({os.getuid(), 0})
@@ -121,11 +123,10 @@ class _Supervision:
             options.command,
             options.environment,
             Hooking(staged.path, listener.path),
-            self._hands,
+            as_child(self._hands, lambda launched: self._hands.watch(launched, self._post)),
             self._clock,
             options.policy,
             driver,
-            lambda launched: self._hands.watch(launched, self._post),
         )
         self._executor = Executor(
             self._hands, self._clock, options.policy, self._launcher, self._vaults

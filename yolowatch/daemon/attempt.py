@@ -5,14 +5,18 @@ The only mutable thing beside the core that owns it; it decides nothing.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 
-from yolowatch.decide import ranks
+from yolowatch.daemon.memento import AttemptMemento, Told
+from yolowatch.decide import detect, ranks
 from yolowatch.model import events
+from yolowatch.model.actions import VaultCheckpoint
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Edits
-from yolowatch.model.run import RunSpec, RunState
+from yolowatch.model.run import RunState
+from yolowatch.model.verdict import Verdict
+
+_SAMPLES = 60  # of a process, that a successor gets
 
 _STARTED_BY_ANOTHER = (
     "the training was started by another program, which has seen it fail; start the training "
@@ -44,11 +48,75 @@ class Attempt:
     distrusted: str | None = None  # why it is not what the plan said
 
     def connect(self, connection: int, process: ProcessKey, parent: int | None = None) -> None:
-        """A hook of this attempt begins to speak."""
-        self.states[connection] = RunState(self.number)
+        """A hook of this attempt begins to speak, or goes on after its connection was lost."""
+        self.states[connection] = self._said_before(process)
         self.processes[connection] = process
         self.parents[connection] = parent
         self.open.add(connection)
+
+    def _said_before(self, process: ProcessKey) -> RunState:
+        """What this process said through an earlier connection, which is forgotten."""
+        for earlier, known in list(self.processes.items()):
+            if known == process and earlier not in self.open:
+                del self.processes[earlier], self.parents[earlier]
+                return self.states.pop(earlier)
+        return RunState(self.number)
+
+    def remember(self) -> AttemptMemento:
+        """What a successor of this daemon needs to know of it."""
+        return AttemptMemento(
+            self.number,
+            self.process,
+            self.started_at,
+            self.edits,
+            tuple(
+                Told(_shortened(state), self.processes[each], self.parents[each])
+                for each, state in self.states.items()
+            ),
+            self.exited,
+            self.asked_to_stop,
+            self.term_sent_at,
+            self.ordered_multi_scale,
+            self.distrusted,
+        )
+
+    @classmethod
+    def restored(cls, memento: AttemptMemento) -> Attempt:
+        """The attempt as it was; its hooks have yet to connect again."""
+        attempt = cls(memento.number, memento.process, memento.started_at, memento.edits)
+        for number, told in enumerate(memento.told, 1):
+            # Numbers that no connection of a listener has.
+            attempt.states[-number] = told.state
+            attempt.processes[-number] = told.process
+            attempt.parents[-number] = told.parent_pid
+        attempt.exited = memento.exited
+        attempt.asked_to_stop = memento.asked_to_stop
+        attempt.term_sent_at = memento.term_sent_at
+        attempt.ordered_multi_scale = memento.ordered_multi_scale
+        attempt.distrusted = memento.distrusted
+        return attempt
+
+    def checkpoint_to_copy(self, state: RunState) -> VaultCheckpoint | None:
+        """The checkpoint that was saved last, if it lies in the directory of the run."""
+        saved, run_dir = state.checkpoint, state.spec.run_dir if state.spec is not None else None
+        if saved is None or run_dir is None or not saved.path.startswith(run_dir + "/"):
+            return None
+        return VaultCheckpoint(saved.path, run_dir, self.number, saved.epoch)
+
+    def verdict(self) -> Verdict:
+        """Why it has ended."""
+        assert self.exited is not None, "it has ended"
+        state = self.state()
+        helped = self.term_sent_at is not None and self.distrusted is None
+        if helped and state.ranks > 1 and state.last_words is not None:
+            # However the program took it: without this rank the others could not go on.
+            state = replace(state, last_words=replace(state.last_words, handled=False))
+        return detect.classify(
+            state,
+            exit_status=1 if helped else self.exited.status,
+            exit_signal=None if helped else self.exited.signal,
+            asked_to_stop=self.asked_to_stop,
+        )
 
     def state(self) -> RunState:
         """What the training process said: the one that described a run, else any; or what all
@@ -149,54 +217,5 @@ class Attempt:
         )
 
 
-def mismatch(edits: Edits, user: RunSpec, spec: RunSpec) -> str | None:
-    """Why a new attempt is not what the plan said, or None; unknown values are no reason."""
-    if edits.batch is not None and spec.batch is not None and spec.batch != edits.batch:
-        return f"its batch is {spec.batch} instead of {edits.batch}"
-    if spec.effective_batch is not None and spec.effective_batch != user.effective_batch:
-        return f"its effective batch is {spec.effective_batch} instead of {user.effective_batch}"
-    was, is_now = user.effective_weight_decay, spec.effective_weight_decay
-    if was is not None and is_now is not None and not math.isclose(was, is_now, rel_tol=1e-9):
-        return f"its effective weight decay is {is_now:.6g} instead of {was:.6g}"
-    if spec.run_dir is not None and spec.run_dir != user.run_dir:
-        return f"it writes to {spec.run_dir} instead of {user.run_dir}"
-    return _not_in_force(edits, spec)
-
-
-def _not_in_force(edits: Edits, spec: RunSpec) -> str | None:
-    """Which of the levers beside the batch the trainer has not taken, or None."""
-    wanted, given = edits.validation_batch, spec.validation_batch
-    if wanted is not None and given is not None and given > wanted:
-        return f"its validation batch is {given} instead of {wanted}"
-    if (spec.multi_scale or 0.0) > (1.0 if edits.multi_scale is None else edits.multi_scale + 1e-6):
-        return f"its sizes differ by {spec.multi_scale} instead of {edits.multi_scale}"
-    if edits.amp is not None and spec.precision not in (None, edits.amp):
-        return f"its precision is {spec.precision} instead of {edits.amp}"
-    if edits.checkpointing and spec.checkpointed == 0:
-        return "no activations of it are checkpointed"
-    if edits.expandable_segments and "expandable_segments:True" not in (spec.allocator or ""):
-        return "its allocator has no expandable segments"
-    return _host_memory_not_in_force(edits, spec) or _opt_in_not_in_force(edits, spec)
-
-
-def _host_memory_not_in_force(edits: Edits, spec: RunSpec) -> str | None:
-    if edits.workers is not None and spec.workers is not None and spec.workers > edits.workers:
-        return f"it has {spec.workers} workers instead of {edits.workers}"
-    if edits.cache is not None and spec.cache not in (None, edits.cache):
-        return f"its cache is {spec.cache} instead of {edits.cache}"
-    if edits.pin_memory is False and spec.pin_memory:
-        return "its batches are in pinned memory"
-    return None
-
-
-def _opt_in_not_in_force(edits: Edits, spec: RunSpec) -> str | None:
-    """The same for the levers that the policy file must name."""
-    if edits.freeze is not None and spec.frozen is not None and spec.frozen < edits.freeze:
-        return f"its first {spec.frozen} layers are frozen instead of {edits.freeze}"
-    if edits.image_size is not None and spec.image_size not in (None, edits.image_size):
-        return f"its image size is {spec.image_size} instead of {edits.image_size}"
-    if edits.pruning and spec.pruned == 0.0:
-        return "its model is not pruned"
-    if edits.optimizer_bits == 8 and spec.optimizer and not spec.optimizer.endswith("8bit"):
-        return f"its optimizer is {spec.optimizer}, with a state in 32 bits"
-    return None
+def _shortened(state: RunState) -> RunState:
+    return replace(state, samples=state.samples[-_SAMPLES:])

@@ -13,14 +13,16 @@ import signal
 from dataclasses import replace
 
 from yolowatch.daemon import ending, sentences
-from yolowatch.daemon.attempt import Attempt, mismatch
+from yolowatch.daemon.attempt import Attempt
 from yolowatch.daemon.healing import Healing
+from yolowatch.daemon.memento import Memento
+from yolowatch.daemon.mismatch import mismatch
 from yolowatch.daemon.ordering import Ordering
 from yolowatch.daemon.records import Records
-from yolowatch.decide import detect
 from yolowatch.model import events
-from yolowatch.model.actions import Action, Finish, Launch, Say, Signal, VaultCheckpoint
+from yolowatch.model.actions import Action, Finish, Launch, Say, Signal
 from yolowatch.model.fold import fold
+from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Policy
 from yolowatch.model.run import RunSpec, RunState
 from yolowatch.model.verdict import Kind, Verdict
@@ -31,13 +33,14 @@ _OF_A_PROCESS = (
     events.HookGone,
     events.ProcessExited,
 )
+_COPIES = 8  # of checkpoints, whose names are remembered
 _DRAIN_SECONDS = 2.0  # how long the last messages of a dead process may take to arrive
 
 
 class Core:
-    """Supervises one run."""
+    """Supervises one run; an adopted one was started by somebody else."""
 
-    def __init__(self, records: Records, policy: Policy) -> None:
+    def __init__(self, records: Records, policy: Policy, *, adopted: bool = False) -> None:
         self._records = records
         self._policy = policy
         self._attempts: list[Attempt] = []
@@ -45,7 +48,7 @@ class Core:
         self._finished = False
         # What others may read between two steps.
         self.user: RunSpec | None = None
-        self.healing = Healing(records, policy)
+        self.healing = Healing(records, policy, adopted=adopted)
         self._ordering = Ordering(records, policy, self.healing)
         self.verdicts: list[Verdict] = []
         self.vaulted = 0
@@ -54,6 +57,48 @@ class Core:
     def begin(self) -> list[Action]:
         """The first action: start the user's own command."""
         return [Launch(0)]
+
+    def remember(self) -> Memento | None:
+        """What a successor of this daemon needs to know; None before the first attempt."""
+        if not self._attempts:
+            return None
+        return Memento(
+            self.user,
+            self._attempts[-1].remember(),
+            self.healing.remember(),
+            tuple(self.verdicts),
+            self.healing.copies,
+            self.vaulted,
+        )
+
+    def restore(self, memento: Memento) -> list[Action]:
+        """Become what another daemon's core was; what it was doing is asked for again."""
+        self.user = memento.user
+        self._attempts = [Attempt.restored(memento.attempt)]
+        self.healing.restore(memento.healing)
+        self.healing.copies = memento.copies
+        self.verdicts = list(memento.verdicts)
+        self.vaulted = memento.vaulted
+        return self.healing.go_on()
+
+    def owns(self, process: ProcessKey, parent_pid: int | None) -> bool:
+        """Whether this process belongs to the attempt that runs, or ran last."""
+        if not self._attempts:
+            return False
+        attempt = self._attempts[-1]
+        known = process in (attempt.process, *attempt.processes.values())
+        return known or (self.alive and parent_pid == attempt.process.pid)
+
+    @property
+    def over(self) -> bool:
+        """Whether the run has ended and nothing is to be done about it any more."""
+        ended = bool(self._attempts) and self._attempts[-1].exited is not None
+        return self._finished or (ended and bool(self.verdicts) and not self.healing.pending)
+
+    @property
+    def process(self) -> ProcessKey | None:
+        """The process of the current attempt, dead or alive."""
+        return self._attempts[-1].process if self._attempts else None
 
     def step(self, event: events.Event) -> list[Action]:
         """Fold one event; what is to be done about it, in order."""
@@ -66,7 +111,7 @@ class Core:
     @property
     def attempts(self) -> int:
         """How many attempts were started."""
-        return len(self._attempts)
+        return self._attempts[-1].number + 1 if self._attempts else 0
 
     @property
     def alive(self) -> bool:
@@ -121,6 +166,7 @@ class Core:
                 return self.healing.step_failed(event)
             case events.CheckpointVaulted():
                 self.vaulted += 1
+                self.healing.copies = (*self.healing.copies, event.copy)[-_COPIES:]
                 self._records.checkpoint(event)
             case events.CheckpointRefused():
                 return [Say(f"a checkpoint was not copied to the vault: {event.reason}")]
@@ -150,7 +196,8 @@ class Core:
         if event.kind == "sample" and attempt.number > 0 and after.place.step:
             self.healing.trained_again(event.at - attempt.started_at)
         if event.kind == "checkpoint" and after.checkpoint is not before.checkpoint:
-            return _saved(attempt, after)
+            copy = attempt.checkpoint_to_copy(after)
+            return [] if copy is None else [copy]
         if event.kind == "retry" and after.retries:
             batch = after.retries[-1].batch_before
             return [Say(f"the trainer ran out of memory at batch {batch} and retries by itself")]
@@ -240,17 +287,7 @@ class Core:
         return self._conclude(attempt, attempt.exited)
 
     def _conclude(self, attempt: Attempt, exited: events.ProcessExited) -> list[Action]:
-        state = attempt.state()
-        helped = attempt.term_sent_at is not None and attempt.distrusted is None
-        if helped and state.ranks > 1 and state.last_words is not None:
-            # However the program took it: without this rank the others could not go on.
-            state = replace(state, last_words=replace(state.last_words, handled=False))
-        verdict = detect.classify(
-            state,
-            exit_status=1 if helped else exited.status,
-            exit_signal=None if helped else exited.signal,
-            asked_to_stop=attempt.asked_to_stop,
-        )
+        state, verdict = attempt.state(), attempt.verdict()
         self.verdicts.append(verdict)
         epoch = attempt.completed_epoch()
         self._records.ended(attempt.number, exited, verdict, None if epoch < 0 else epoch)
@@ -274,11 +311,3 @@ class Core:
         elif state.spec is None:
             said = [Say(sentences.observed_only(state))]
         return [*said, Finish(status)]
-
-
-def _saved(attempt: Attempt, state: RunState) -> list[Action]:
-    """A checkpoint is complete: copy it, if it lies in the directory of the run."""
-    saved, run_dir = state.checkpoint, state.spec.run_dir if state.spec is not None else None
-    if saved is None or run_dir is None or not saved.path.startswith(run_dir + "/"):
-        return []
-    return [VaultCheckpoint(saved.path, run_dir, attempt.number, saved.epoch)]

@@ -11,34 +11,33 @@ from dataclasses import replace
 
 from yolowatch.daemon import sentences
 from yolowatch.daemon.attempt import Attempt
+from yolowatch.daemon.deciding import decide, order_of
+from yolowatch.daemon.lessons import Lessons
+from yolowatch.daemon.memento import HealingMemento
 from yolowatch.daemon.records import Records
 from yolowatch.daemon.remedy import Remedy
-from yolowatch.decide import forecast, planner
-from yolowatch.decide.budget import AttemptHistory
 from yolowatch.model import events
-from yolowatch.model.actions import Action, Finish, Remediation, RestoreFiles, Say
-from yolowatch.model.plan import Edits, Plan, Policy, Refusal
+from yolowatch.model.actions import GRACE, STEPS, Action, Finish, RestoreFiles, Say
+from yolowatch.model.plan import Plan, Policy, Refusal
 from yolowatch.model.receipt import FileChange, Receipt, with_outcome
-from yolowatch.model.run import Footprint, RunSpec
+from yolowatch.model.run import RunSpec
 from yolowatch.model.verdict import Verdict
-
-_FOOTPRINTS = 512
 
 
 class Healing:
     """The remediations of one run, one at a time; `receipts` are those that were carried out."""
 
-    def __init__(self, records: Records, policy: Policy) -> None:
+    def __init__(self, records: Records, policy: Policy, *, adopted: bool = False) -> None:
         self._records = records
+        self._adopted = adopted
         self._policy = policy
-        self._history = AttemptHistory()
-        self._footprints: tuple[Footprint, ...] = ()
         self._restorable: dict[str, FileChange] = {}
-        self._progressed = False
-        self._saved = False
         self._remedy: Remedy | None = None
-        self._failures: list[tuple[int | None, Edits]] = []  # pixels, and what was in force
         self._widened: str | None = None
+        self.lessons = Lessons()
+        self.waiting: str | None = None  # why a plan waits for a person's approval
+        self.paused: str | None = None  # why no plan is carried out without one
+        self.copies: tuple[str, ...] = ()  # in the vault, of this run's checkpoints
         self.carried_out: str | None = None  # the plan that started the attempt that runs
         self.receipts: list[Receipt] = []
         self.refused = 0
@@ -47,32 +46,26 @@ class Healing:
     @property
     def under_way(self) -> bool:
         """Whether a remediation is being carried out."""
+        return self._remedy is not None and self.waiting is None
+
+    @property
+    def pending(self) -> bool:
+        """Whether a remediation is being carried out or waits for approval."""
         return self._remedy is not None
 
     @property
     def starting(self) -> bool:
         """Whether the next attempt is being started at this moment."""
-        return self._remedy is not None and self._remedy.step == "relaunch"
+        return self._remedy is not None and self._remedy.step == STEPS[-1]
 
     def ended(self, attempt: Attempt) -> None:
         """An attempt has ended: what it taught and how far it got is kept."""
-        epoch = attempt.completed_epoch()
-        self._footprints = (*self._footprints, *attempt.state().footprints)[-_FOOTPRINTS:]
-        self._history = self._history.with_end(attempt.number, None if epoch < 0 else epoch)
-        self._progressed |= attempt.number > 0 and epoch >= 0
-        self._saved |= attempt.saved()
-        words = attempt.state().last_words
-        if words is not None and words.place.phase in (None, "forward", "loss", "backward"):
-            self._failures.append((words.place.pixels, attempt.edits or Edits()))
-
-    def failed_pixels(self, edits: Edits) -> int | None:
-        """The smallest batch x height x width of a failed step with these edits' precision and
-        checkpointing; 0 where the size of one is not known, None where none has failed.
-        """
-        alike = (edits.amp, edits.checkpointing)
-        return min(
-            (p or 0 for p, used in self._failures if (used.amp, used.checkpointing) == alike),
-            default=None,
+        self.lessons = self.lessons.after(
+            attempt.number,
+            attempt.state(),
+            attempt.edits,
+            attempt.completed_epoch(),
+            saved=attempt.saved(),
         )
 
     def widened(self, note: str) -> None:
@@ -101,14 +94,72 @@ class Healing:
             return [*said, *self._refuse(self._unwritable(incident), status)]
         self.planned += 1
         said.append(Say(sentences.planned(decision)))
-        if self._policy.mode == "recommend":
+        recommend = self._policy.mode == "recommend"
+        if recommend and not self._adopted:
             self._records.end_plan(plan_id, "recommended")
             self._records.close(incident, "recommended")
             return [*said, Say("mode recommend: nothing is changed"), Finish(status)]
         assert user is not None, "the planner plans for known runs only"
-        order = _order(plan_id, decision, attempt, user, self._saved)
+        order = order_of(
+            plan_id,
+            decision,
+            attempt,
+            user,
+            has_saved=self.lessons.saved,
+            copies=self.copies,
+            adopted=self._adopted,
+        )
         self._remedy = Remedy(order, verdict, attempt.state(), attempt.ended_at, status)
-        return [*said, *self._take()]
+        hold = "mode recommend" if recommend else self.paused
+        return [*said, *(self._take() if hold is None else self._wait(hold))]
+
+    def approve(self) -> list[Action]:
+        """A person wants the plan that waits; nothing where none does."""
+        if self._remedy is None or self.waiting is None:
+            return []
+        self.waiting = None
+        self._remedy.approve()
+        return [Say("approved: the plan is carried out"), *self._take()]
+
+    def stand_down(self, reason: str) -> list[Action]:
+        """Somebody else has taken the run over: what is under way or waits is given up."""
+        if self._remedy is None:
+            return []
+        self.waiting = None
+        return self._abandon(reason, self._remedy.status)
+
+    def go_on(self) -> list[Action]:
+        """After a restart of the daemon: make the request that was under way once more."""
+        return self._take() if self.under_way else []
+
+    def roll_back(self) -> list[Action]:
+        """Put the user's files back as they were before the first remediation."""
+        self.lessons = self.lessons.without_progress()
+        return self._restore()
+
+    def remember(self) -> HealingMemento:
+        """What a successor of this daemon needs to know."""
+        return HealingMemento(
+            self.lessons,
+            tuple(self._restorable.values()),
+            self.carried_out,
+            tuple(self.receipts),
+            self._remedy.remember() if self._remedy is not None else None,
+            self.waiting,
+            self.refused,
+            self.planned,
+        )
+
+    def restore(self, memento: HealingMemento) -> None:
+        """Become what another daemon's was."""
+        self.lessons = memento.lessons
+        self._restorable = {change.path: change for change in memento.restorable}
+        self.carried_out = memento.carried_out
+        self.receipts = list(memento.receipts)
+        if memento.remedy is not None:
+            self._remedy = Remedy.restored(memento.remedy)
+        self.waiting = memento.waiting
+        self.refused, self.planned = memento.refused, memento.planned
 
     def step_done(self, event: events.StepDone) -> tuple[list[Action], Receipt | None]:
         """The next step, or the receipt once the run has been started again."""
@@ -116,7 +167,7 @@ class Healing:
         if remedy is None or not remedy.awaits(event):
             return [], None
         self._records.done(event)
-        remedy.remember(event)
+        remedy.take_in(event)
         if event.step == "rewrite":
             self._records.files(event.plan, remedy.files)
             for change in remedy.files:
@@ -139,6 +190,8 @@ class Healing:
         if self._remedy is None or not self._remedy.awaits(event):
             return []
         self._records.failed(event)
+        if event.step == GRACE:
+            return self._wait(event.reason)
         number = self._remedy.interrupted
         status = self._remedy.status if number is None else 128 + number
         return self._abandon(f"{event.step}: {event.reason}", status)
@@ -200,22 +253,11 @@ class Healing:
     ) -> Plan | Refusal:
         if not self._records.healthy:
             return self._unwritable(incident)
-        obstacle = attempt.obstacle() if user is not None or attempt.group() else None
-        if obstacle is not None:
-            return Refusal(incident, obstacle)
-        if user is None:
-            return Refusal(incident, "the hook did not tell what is trained")
-        state = replace(attempt.state(), footprints=self._footprints)
-        return planner.plan(
-            user=user,
-            earlier=attempt.edits or Edits(),
-            state=state,
-            verdict=verdict,
-            laws=forecast.fit(state),
-            history=self._history,
-            policy=self._policy,
-            incident=incident,
-        )
+        return decide(attempt, verdict, user, incident, self.lessons, self._policy)
+
+    def _wait(self, reason: str) -> list[Action]:
+        self.waiting = reason
+        return [Say(f"the plan waits for approval: {reason}")]
 
     def _unwritable(self, incident: str) -> Refusal:
         return Refusal(incident, f"the journal cannot be written ({self._records.trouble})")
@@ -235,28 +277,10 @@ class Healing:
 
     def _restore(self) -> list[Action]:
         """Files go back to what they were, unless an epoch was completed with the changed ones."""
-        if self._progressed or not self._restorable:
+        if self.lessons.progressed or not self._restorable:
             return []
         return [RestoreFiles(tuple(self._restorable.values()))]
 
     def _amend(self, receipt: Receipt) -> None:
         self.receipts[-1] = receipt
         self._records.receipt(receipt)
-
-
-def _order(
-    plan_id: str, plan: Plan, attempt: Attempt, user: RunSpec, has_saved: bool
-) -> Remediation:
-    assert user.run_dir is not None, "the planner refuses a run without a directory"
-    saved = attempt.state().checkpoint
-    return Remediation(
-        plan_id,
-        plan,
-        user,
-        attempt.number,
-        user.run_dir,
-        saved.path if saved is not None else f"{user.run_dir}/weights/last.pt",
-        has_saved,
-        tuple(dict.fromkeys((attempt.process, *attempt.processes.values()))),
-        attempt.state().emergency,
-    )

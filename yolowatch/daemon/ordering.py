@@ -144,7 +144,7 @@ class Ordering:
             plan=plan,
             state=state,
             batches=(state.place.step or 0) - self._since_step,
-            failed_pixels=healing.failed_pixels(attempt.edits),
+            failed_pixels=healing.lessons.failed_pixels(attempt.edits),
             policy=self._policy,
         )
         if found is None:

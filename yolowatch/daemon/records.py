@@ -6,10 +6,11 @@ nothing may be changed that is not journaled before.
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Sequence
 
+from yolowatch.daemon.memento import RunMemento
+from yolowatch.edges import plain
 from yolowatch.edges.journal import Journal
 from yolowatch.errors import StateError
 from yolowatch.model import events
@@ -23,20 +24,27 @@ from yolowatch.model.verdict import Verdict
 class Records:
     """Writes what the core decides; no method raises."""
 
-    def __init__(
-        self,
-        journal: Journal,
-        command: Sequence[str],
-        mode: str,
-        supervisor: ProcessKey | None,
-        say: Callable[[str], None],
-    ) -> None:
-        """Begins the run; here alone a StateError passes, because nothing was started yet."""
+    def __init__(self, journal: Journal, run: str, say: Callable[[str], None]) -> None:
+        """The page of a run that was begun before."""
         self._journal = journal
         self._say = say
         self._attempt = 0
         self.trouble: str | None = None
-        self.run = journal.begin_run(command, os.getcwd(), mode, supervisor)
+        self.run = run
+
+    @classmethod
+    def begin(
+        cls,
+        journal: Journal,
+        command: Sequence[str],
+        cwd: str,
+        mode: str,
+        supervisor: ProcessKey | None,
+        say: Callable[[str], None],
+        run: str | None = None,
+    ) -> Records:
+        """A new page; here alone a StateError passes, because nothing was started yet."""
+        return cls(journal, journal.begin_run(command, cwd, mode, supervisor, run), say)
 
     @property
     def healthy(self) -> bool:
@@ -124,8 +132,16 @@ class Records:
         """Written again whenever more is known: the newest of an incident counts."""
         self._try(lambda: self._journal.write_receipt(self.run, receipt.to_json()))
 
-    def finished(self, status: int, outcome: str) -> None:
+    def finished(self, status: int | None, outcome: str) -> None:
         self._try(lambda: self._journal.end_run(self.run, status, outcome))
+
+    def remember(self, memento: RunMemento) -> bool:
+        """Whether a successor would find the run as it is now."""
+        return self._try(lambda: self._journal.write_memento(self.run, plain.to_json(memento)))
+
+    def forget(self) -> None:
+        """Nobody needs to go on with the run."""
+        self._try(lambda: self._journal.forget_memento(self.run))
 
     def _try(self, write: Callable[[], object]) -> bool:
         if self.trouble is not None:

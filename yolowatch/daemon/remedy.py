@@ -1,6 +1,6 @@
 """One remediation on its way: its steps in order, what each found, and the receipt at the end.
 
-A state machine without effects: `remember` takes in what a step found, `receipt` sums it up.
+A state machine without effects: `take_in` takes what a step found, `receipt` sums it up.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import Any
 
+from yolowatch.daemon.memento import RemedyMemento
 from yolowatch.model import events
 from yolowatch.model.actions import STEPS, Remediation, RunStep
 from yolowatch.model.receipt import FileChange, Receipt, ResumePoint, costs_of, science_notes
@@ -26,23 +27,59 @@ class Remedy:
     state: RunState
     ended_at: float
     status: int
-    step: str = STEPS[0]  # the one that is being carried out
+    step: str = ""  # the one that is being carried out; at first the first
     resume: ResumePoint | None = None
     files: tuple[FileChange, ...] = ()
     wait_seconds: float = 0.0
     interrupted: int | None = None  # the number of a signal that waits for the step's end
+
+    def __post_init__(self) -> None:
+        self.step = self.step or self.order.steps[0]
 
     def awaits(self, event: events.StepDone | events.StepFailed) -> bool:
         """Whether this is the answer that is due."""
         return (event.plan, event.step) == (self.order.plan_id, self.step)
 
     def advance(self) -> None:
-        self.step = STEPS[STEPS.index(self.step) + 1]
+        steps = self.order.steps
+        self.step = steps[steps.index(self.step) + 1]
+
+    def approve(self) -> None:
+        """A person wants it: nobody else is waited for."""
+        self.step = STEPS[0]
+
+    def remember(self) -> RemedyMemento:
+        """What a successor of this daemon needs to go on with it."""
+        return RemedyMemento(
+            self.order,
+            self.verdict,
+            self.state,
+            self.ended_at,
+            self.status,
+            self.step,
+            self.resume,
+            self.files,
+            self.wait_seconds,
+        )
+
+    @classmethod
+    def restored(cls, memento: RemedyMemento) -> Remedy:
+        return cls(
+            memento.order,
+            memento.verdict,
+            memento.state,
+            memento.ended_at,
+            memento.status,
+            memento.step,
+            memento.resume,
+            memento.files,
+            memento.wait_seconds,
+        )
 
     def request(self) -> RunStep:
         return RunStep(self.order, self.step, self.resume)
 
-    def remember(self, event: events.StepDone) -> None:
+    def take_in(self, event: events.StepDone) -> None:
         """Take in what a finished step found."""
         result: Any = event.result
         if event.step == "vault":

@@ -34,7 +34,8 @@ def classify(
 
     `exit_status` and `exit_signal` are as the parent reads them, at most one of them known;
     `asked_to_stop` says that a person asked for the end, by Ctrl-C or through the supervisor. With
-    neither status nor signal known nothing is concluded: unknown is not a failure.
+    neither status nor signal known only what the hook said counts: that the training is finished,
+    or that an exception was about to end the process. Unknown is not a failure.
     """
     words = state.last_words
     form = recognise(words.exception, words.text) if words is not None else None
@@ -43,9 +44,12 @@ def classify(
         exit_signal, exit_status = exit_status - 128, None
     if asked_to_stop or exit_signal == _SIGINT:
         return Verdict(Kind.INTERRUPTED, "Stopped on request.", evidence=_ending(exit_signal))
-    if exit_status == 0 and (state.finished or words is None or not words.handled):
+    if exit_status == 0 and (state.finished or words is None):
         return Verdict(Kind.FINISHED, "The training finished.")
-    if exit_status is None and exit_signal is None:
+    unknown = exit_status is None and exit_signal is None
+    if unknown and state.finished:
+        return Verdict(Kind.FINISHED, "The training finished.")
+    if unknown and (words is None or words.handled):
         return Verdict(Kind.OBSERVED, "How it ended is not known.", evidence=_quoted(words))
     if words is not None:
         return _by_last_words(state, words, form, exit_signal)

@@ -24,10 +24,15 @@ class Journal(JournalReader):
     """An open journal, usable from any thread. Every method may raise StateError."""
 
     def begin_run(
-        self, command: Sequence[str], cwd: str, mode: str, supervisor: ProcessKey | None = None
+        self,
+        command: Sequence[str],
+        cwd: str,
+        mode: str,
+        supervisor: ProcessKey | None = None,
+        run: str | None = None,
     ) -> str:
-        """A new run's id: eight random hexadecimal digits."""
-        run = secrets.token_hex(4)
+        """A new run's id, or the one given: eight random hexadecimal digits."""
+        run = run or secrets.token_hex(4)
         self._insert(
             "runs",
             id=run,
@@ -177,6 +182,18 @@ class Journal(JournalReader):
     def write_receipt(self, run: str, body: Mapping[str, Any]) -> None:
         """A receipt, kept as it is."""
         self._insert("receipts", run=run, body=plain.to_json(body), at=self._clock.wall())
+
+    def write_memento(self, run: str, body: str) -> None:
+        """What a successor of this daemon needs; replaces what was there."""
+        self._execute(
+            "INSERT INTO mementos (run, body, at) VALUES (?, ?, ?) ON CONFLICT (run)"
+            " DO UPDATE SET body = excluded.body, at = excluded.at",
+            (run, body, self._clock.wall()),
+        )
+
+    def forget_memento(self, run: str) -> None:
+        """The run is over: nobody goes on with it."""
+        self._execute("DELETE FROM mementos WHERE run = ?", (run,))
 
     def _step(self, plan: str, step: str, state: str, detail: str) -> None:
         self._insert(

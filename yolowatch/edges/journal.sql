@@ -94,6 +94,13 @@ CREATE TABLE IF NOT EXISTS receipts (
     at REAL NOT NULL
 );
 
+-- What the daemon knew of an adopted run, so that a successor can go on; gone when the run ends.
+CREATE TABLE IF NOT EXISTS mementos (
+    run TEXT PRIMARY KEY REFERENCES runs (id),
+    body TEXT NOT NULL,              -- JSON
+    at REAL NOT NULL
+);
+
 CREATE INDEX IF NOT EXISTS attempts_by_run ON attempts (run);
 CREATE INDEX IF NOT EXISTS incidents_by_run ON incidents (run);
 CREATE INDEX IF NOT EXISTS plans_by_run ON plans (run);

@@ -118,6 +118,11 @@ class JournalReader:
         rows = self._rows("SELECT * FROM receipts WHERE run = ? ORDER BY sequence", (run,))
         return tuple(ReceiptRecord(run, json.loads(row["body"]), row["at"]) for row in rows)
 
+    def mementos(self) -> tuple[tuple[str, str], ...]:
+        """Run and memento of every adopted run without an end, oldest first."""
+        rows = self._rows("SELECT run, body FROM mementos ORDER BY at")
+        return tuple((row["run"], row["body"]) for row in rows)
+
     def _plan(self, row: sqlite3.Row) -> PlanRecord:
         steps = self._rows("SELECT * FROM steps WHERE plan = ? ORDER BY sequence", (row["id"],))
         return _record(

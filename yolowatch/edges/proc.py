@@ -40,6 +40,7 @@ class _Stat:
     state: str
     parent_pid: int
     start_ticks: int
+    terminal: int
 
 
 @cache
@@ -74,6 +75,28 @@ def parent_pid(pid: int) -> int | None:
     """The parent's pid; 0 where the parent is outside this pid namespace."""
     stat = _stat(pid)
     return None if stat is None else stat.parent_pid
+
+
+def command_line(pid: int) -> tuple[str, ...] | None:
+    """The words that `pid` was started with; empty for a zombie or a thread of the kernel."""
+    text = _read(f"/proc/{pid}/cmdline")
+    if text is None:
+        return None
+    return tuple(text.removesuffix("\0").split("\0")) if text else ()
+
+
+def owner(pid: int) -> int | None:
+    """The effective uid of `pid`."""
+    try:
+        return os.stat(f"/proc/{pid}").st_uid
+    except OSError:
+        return None
+
+
+def has_terminal(pid: int) -> bool | None:
+    """Whether `pid` has a controlling terminal."""
+    stat = _stat(pid)
+    return None if stat is None else stat.terminal != 0
 
 
 def descendants(pid: int) -> tuple[ProcessKey, ...]:
@@ -153,7 +176,7 @@ def _stat(pid: int) -> _Stat | None:
     if not closed or len(fields) < 20:
         return None
     try:
-        return _Stat(fields[0], int(fields[1]), int(fields[19]))  # fields 3, 4 and 22
+        return _Stat(fields[0], int(fields[1]), int(fields[19]), int(fields[4]))  # 3, 4, 22, 7
     except ValueError:
         return None
 
@@ -181,7 +204,7 @@ def _read(path: str) -> str | None:
         return None
     finally:
         os.close(descriptor)
-    return b"".join(chunks).decode("utf-8", "replace")
+    return os.fsdecode(b"".join(chunks))
 
 
 def _names(directory: str) -> list[str]:

@@ -19,6 +19,7 @@ from yolowatch.errors import YolowatchError
 from yolowatch.hands.launching import Launcher
 from yolowatch.hands.port import Hands
 from yolowatch.hands.resuming import find_resume_point, take_emergency
+from yolowatch.hands.standing_by import StandBy, TakenOver
 from yolowatch.hands.vaulting import Vaults
 from yolowatch.model import events
 from yolowatch.model.actions import Launch, Remediation, RestoreFiles, RunStep
@@ -36,7 +37,7 @@ class StepError(Exception):
 
 
 _EDITED_MEANWHILE = 3  # how often a file is edited anew before it is somebody else's
-_EXPECTED = (StepError, YolowatchError, VaultRefused, files.Changed, OSError, ValueError)
+_EXPECTED = (StepError, TakenOver, YolowatchError, VaultRefused, files.Changed, OSError, ValueError)
 
 
 class Executor:
@@ -49,13 +50,16 @@ class Executor:
         policy: Policy,
         launcher: Launcher,
         vaults: Vaults,
+        stand_by: StandBy | None = None,
     ) -> None:
         self._hands = hands
         self._clock = clock
         self._policy = policy
         self._launcher = launcher
         self._vaults = vaults
+        self._stand_by = stand_by
         self._steps: Mapping[str, Callable[[RunStep], tuple[str, dict[str, Any]]]] = {
+            "grace": self._grace,
             "stop": self._stop,
             "vault": self._find_checkpoint,
             "rewrite": self._rewrite,
@@ -90,8 +94,15 @@ class Executor:
 
     # -- the steps ------------------------------------------------------------------------------
 
+    def _grace(self, request: RunStep) -> tuple[str, dict[str, Any]]:
+        """Whoever started the run may start it again first."""
+        assert self._stand_by is not None, "only what was adopted is waited for"
+        return self._stand_by.wait(Path(request.remediation.run_dir)), {}
+
     def _stop(self, request: RunStep) -> tuple[str, dict[str, Any]]:
         """Nothing of the failed attempt may live on: it would hold memory and write files."""
+        if self._stand_by is not None:
+            self._stand_by.claim(Path(request.remediation.run_dir))
         left = self._alive(request)
         for number, grace in (
             (None, 1.0),

@@ -1,4 +1,6 @@
-"""Starts attempts of the supervised command, and waits until their memory is back.
+"""Makes the command and the environment of an attempt, and waits until memory is back.
+
+What starts them is a callable: `as_child` for `yolowatch run`, `as_captured` for what is adopted.
 
 The environment of the training is the user's own plus what the hook needs. It stays in memory only.
 """
@@ -12,9 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yolowatch.edges.clock import Clock
+from yolowatch.edges.markers import read_marker
 from yolowatch.edges.nvml import Nvml
+from yolowatch.edges.vault import NAME as VAULT
+from yolowatch.hands.detached import start_detached
 from yolowatch.hands.port import Hands, Launched
 from yolowatch.model.actions import Launch
+from yolowatch.model.captured import Captured
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Edits, Policy, Start
 from yolowatch.model.receipt import ResumePoint
@@ -32,6 +38,54 @@ class Hooking:
     socket: Path
 
 
+StartCommand = Callable[[Sequence[str], Mapping[str, str], Launch, RunSpec | None], ProcessKey]
+"""Starts a command with an environment, for an attempt; raises LaunchError."""
+
+
+def as_child(hands: Hands, watch: Callable[[Launched], None]) -> StartCommand:
+    """Attempts are children of this process, in its directory and on its terminal."""
+
+    def start(
+        command: Sequence[str], environment: Mapping[str, str], _of: Launch, _user: RunSpec | None
+    ) -> ProcessKey:
+        launched = hands.launch(command, environment, Path.cwd())
+        watch(launched)
+        return launched.process
+
+    return start
+
+
+def as_captured(
+    captured: Captured, run: str, clock: Clock, claim: Callable[[Path], None]
+) -> StartCommand:
+    """Attempts are detached processes that get what the captured one had got.
+
+    `claim` raises where the run directory is not ours just before a start. An attempt that was
+    executed by a daemon that did not live to tell is not executed again.
+    """
+
+    def start(
+        command: Sequence[str], environment: Mapping[str, str], of: Launch, user: RunSpec | None
+    ) -> ProcessKey:
+        run_dir = Path((user.run_dir if user is not None else None) or captured.cwd)
+        marker = run_dir / VAULT / f"{run}-attempt{of.attempt}.started"
+        started = read_marker(marker)
+        if started is not None:
+            return started
+        claim(run_dir)
+        return start_detached(
+            captured,
+            command,
+            environment,
+            unit=f"yolowatch-{run}-{of.attempt}.scope",
+            fallback_log=run_dir / VAULT / f"attempt-{of.attempt}.log",
+            marker=marker,
+            clock=clock,
+        )
+
+    return start
+
+
 class Launcher:
     """Starts `command` again and again, as attempts."""
 
@@ -40,36 +94,33 @@ class Launcher:
         command: Sequence[str],
         environment: Mapping[str, str],
         hooking: Hooking,
-        hands: Hands,
+        start: StartCommand,
         clock: Clock,
         policy: Policy,
         nvml: Nvml,
-        watch: Callable[[Launched], None],
     ) -> None:
         self._command = tuple(command)
         self._environment = dict(environment)
         self._hooking = hooking
-        self._hands = hands
+        self._start = start
         self._clock = clock
         self._policy = policy
         self._nvml = nvml
-        self._watch = watch
 
     def launch(self, request: Launch, user: RunSpec | None) -> ProcessKey:
-        """Start an attempt and watch for its end; raises LaunchError with a sentence."""
+        """Start an attempt; raises LaunchError with a sentence."""
         command = self._command
         if request.resume is not None and request.edits is not None and user is not None:
             command = _command_of(command, request.edits, request.resume, user)
-        environment = self._hooked_environment(request, user)
-        launched = self._hands.launch(command, environment, Path.cwd())
-        self._watch(launched)
-        return launched.process
+        return self._start(command, self._hooked_environment(request, user), request, user)
 
     def _hooked_environment(self, request: Launch, user: RunSpec | None) -> dict[str, str]:
         environment = dict(self._environment)
-        path = environment.get("PYTHONPATH")
         stage = str(self._hooking.stage)
-        environment["PYTHONPATH"] = stage if not path else stage + os.pathsep + path
+        places = environment.get("PYTHONPATH", "").split(os.pathsep)
+        # An adopted process may be an earlier attempt that has the hook already.
+        others = [each for each in places if each != stage] if any(places) else []
+        environment["PYTHONPATH"] = os.pathsep.join([stage, *others])
         environment["YOLOWATCH_SOCKET"] = str(self._hooking.socket)
         environment["YOLOWATCH_ATTEMPT"] = str(request.attempt)
         environment.pop("YOLOWATCH_EDITS", None)  # of an outer run, in which this one is started

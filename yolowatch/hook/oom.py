@@ -56,7 +56,8 @@ def _memory_failure_behind(error):
 
 @entry
 def _final(error):
-    if _Failure.final or not agent.started:
+    # At an interpreter's prompt an exception that nobody caught ends nothing.
+    if _Failure.final or not agent.started or sys.flags.inspect or hasattr(sys, "ps1"):
         return
     fields = _Failure.fields if _Failure.identity == id(error) else _describe(error)
     _Failure.final = True

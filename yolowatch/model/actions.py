@@ -1,4 +1,4 @@
-"""What the core asks for: frozen requests that `app` and the executor carry out.
+"""What the core asks for: frozen requests that `app`, `service` and the hands carry out.
 
 The core decides and journals; it never touches a process or a file of the user's itself.
 """
@@ -51,6 +51,13 @@ class Remediation:
     saved: bool  # whether this run did: what else lies there is another training's
     processes: tuple[ProcessKey, ...]  # of the failed attempt
     emergency: EmergencySave | None = None  # what it says it saved of itself
+    copies: tuple[str, ...] = ()  # of its checkpoints, that an earlier daemon put into the vault
+    adopted: bool = False  # somebody else started it, and may start it again
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """What is to be done, in this order."""
+        return (GRACE, *STEPS) if self.adopted else STEPS
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,34 @@ class Finish:
     exit_status: int
 
 
+@dataclass(frozen=True)
+class Adopt:
+    """Find out where a training came from and keep how it was started, under the run's new id.
+
+    With `launcher_pid` the process is a rank, and it is its launcher that would be started again.
+    """
+
+    run: str
+    process: ProcessKey
+    run_dir: str | None
+    launcher_pid: int | None = None
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Tell when this process ends."""
+
+    process: ProcessKey
+
+
+@dataclass(frozen=True)
+class Forget:
+    """The run is over: what was kept of it is not needed any more."""
+
+
 Action = Say | Signal | Order | VaultCheckpoint | RunStep | RestoreFiles | Launch | Finish
 
 STEPS = ("stop", "vault", "rewrite", "wait", "relaunch")
 """The order of a remediation."""
+GRACE = "grace"
+"""Before them, where whoever started the run may start it again: then nothing is done."""

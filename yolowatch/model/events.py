@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from yolowatch.model.adoption import Adoption
+from yolowatch.model.control import ControlRequest
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Edits
 
@@ -84,6 +86,17 @@ class SignalReceived:
 
 
 @dataclass(frozen=True)
+class Adopted:
+    """Where a training came from; without `adoption` it is only observed, for the `reason`."""
+
+    run: str
+    process: ProcessKey
+    adoption: Adoption | None
+    reason: str | None
+    at: float
+
+
+@dataclass(frozen=True)
 class Tick:
     """Time passes."""
 
@@ -133,6 +146,27 @@ class CheckpointRefused:
     at: float
 
 
+@dataclass(frozen=True)
+class ConfigChanged:
+    """The configuration's files were read again after a change.
+
+    `documents` are their names and texts in the order in which they count; where one could not be
+    read, `trouble` is the sentence and there are none.
+    """
+
+    documents: tuple[tuple[str, str], ...]
+    trouble: str | None
+    at: float
+
+
+@dataclass(frozen=True)
+class ControlReceived:
+    """Somebody asks for something through the control socket; the kernel vouches for who."""
+
+    request: ControlRequest
+    at: float
+
+
 Event = (
     Started
     | HookConnected
@@ -142,10 +176,13 @@ Event = (
     | ProcessExited
     | SignalReceived
     | Tick
+    | Adopted
     | StepDone
     | StepFailed
     | CheckpointVaulted
     | CheckpointRefused
+    | ConfigChanged
+    | ControlReceived
 )
 
 Post = Callable[[Event], bool]

@@ -6,13 +6,11 @@ says what it may be. Files are read elsewhere.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import yaml
-
+from yolowatch.config.reading import count, known, mapping, number, value, word
 from yolowatch.errors import ConfigError
 from yolowatch.model.opt_in import NEVER, OPT_IN
 from yolowatch.model.plan import LEVERS, Policy
@@ -26,46 +24,20 @@ def policy(text: str, name: str, base: Policy) -> Policy:
 
     Raises ConfigError.
     """
-    try:
-        document = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f", line {where.line + 1}" if where is not None else ""
-        raise ConfigError(f"{name}{line} is no YAML: check its indentation and quotes.") from None
-    if document is None:
-        return base
-    if not isinstance(document, dict):
-        raise ConfigError(f"{name} must be a mapping of keys to values, one a line.")
+    return overlay(mapping(text, name), name, base)
+
+
+def overlay(document: Mapping[Any, Any], where: str, base: Policy) -> Policy:
+    """`base` with what the mapping `document` says; raises ConfigError, which names `where`."""
+    known(document, KEYS, where)
     values: dict[str, Any] = {}
-    for key, value in document.items():
-        if key not in KEYS:
-            near = difflib.get_close_matches(str(key), KEYS, 1, 0.0)
-            raise ConfigError(f"{name} has the unknown key {key!r}: did you mean {near[0]!r}?")
+    for key, found in document.items():
         field, read, expected, _meaning = KEYS[key]
-        for lever in NEVER if key == "levers" and isinstance(value, list) else ():
-            if lever in value:
-                raise ConfigError(f"{name}: {lever} is refused always: {NEVER[lever]}.")
-        found = read(value)
-        if found is None:
-            raise ConfigError(f"{name}: {key} must be {expected}, not {value!r}.")
-        values[field] = found
+        for lever in NEVER if key == "levers" and isinstance(found, list) else ():
+            if lever in found:
+                raise ConfigError(f"{where}: {lever} is refused always: {NEVER[lever]}.")
+        values[field] = value(read, found, key, expected, where)
     return replace(base, **values)
-
-
-def _number(low: float, high: float) -> Callable[[Any], float | None]:
-    def read(value: Any) -> float | None:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return float(value) if is_number and low <= value <= high else None
-
-    return read
-
-
-def _count(low: int, high: int) -> Callable[[Any], int | None]:
-    return lambda value: value if type(value) is int and low <= value <= high else None
-
-
-def _word(*words: str) -> Callable[[Any], str | None]:
-    return lambda value: value if isinstance(value, str) and value in words else None
 
 
 def _levers(value: Any) -> tuple[str, ...] | None:
@@ -78,7 +50,7 @@ def _levers(value: Any) -> tuple[str, ...] | None:
 KEYS: dict[str, tuple[str, Callable[[Any], Any], str, str]] = {
     "margin": (
         "margin_ratio",
-        _number(0.0, 0.9),
+        number(0.0, 0.9),
         "a part from 0 to 0.9",
         "part of the memory that every prediction keeps free",
     ),
@@ -90,45 +62,45 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any], str, str]] = {
     ),
     "emergency": (
         "emergency",
-        _word(*EMERGENCY),
+        word(*EMERGENCY),
         f"one of: {', '.join(EMERGENCY)}",
         "what a failing training saves of itself: an epoch that only lacks its validation, or "
         "weights in the middle of an epoch as well",
     ),
     "widen_after_batches": (
         "widen_after_batches",
-        _count(1, 1_000_000),
+        count(1, 1_000_000),
         "a whole number from 1 to 1000000",
         "after how many training batches at a narrowed range of image sizes a wider one, which is "
         "predicted to fit, is ordered",
     ),
     "attempts_without_progress": (
         "attempts_without_progress",
-        _count(1, 100),
+        count(1, 100),
         "a whole number from 1 to 100",
         "after how many attempts in a row without a new epoch a person is needed",
     ),
     "exit_grace_seconds": (
         "exit_grace_seconds",
-        _number(0.0, 3600.0),
+        number(0.0, 3600.0),
         "seconds from 0 to 3600",
         "how long a failed training may take to end by itself before it gets SIGTERM",
     ),
     "kill_grace_seconds": (
         "kill_grace_seconds",
-        _number(0.0, 3600.0),
+        number(0.0, 3600.0),
         "seconds from 0 to 3600",
         "from SIGTERM to SIGKILL",
     ),
     "memory_wait_seconds": (
         "memory_wait_seconds",
-        _number(0.0, 3600.0),
+        number(0.0, 3600.0),
         "seconds from 0 to 3600",
         "how long the device may take to have the memory back",
     ),
     "keep_checkpoints": (
         "keep_checkpoints",
-        _count(1, 100),
+        count(1, 100),
         "a whole number from 1 to 100",
         "how many copies of checkpoints the vault keeps",
     ),

@@ -1,0 +1,160 @@
+"""The configuration of the service: what it may say, and one sentence for everything else."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from yolowatch import config
+from yolowatch.config import SERVICE_KEYS
+from yolowatch.errors import ConfigError
+from yolowatch.model.attach import AttachPolicy
+from yolowatch.model.plan import Policy
+from yolowatch.model.service import MODES, DirectoryRule, ServiceConfig, UserRule
+
+EVERYTHING = """
+mode: observe
+attach: preloaded
+metrics: "[::1]:9480"
+control_group: gpu-operators
+state_dir: /var/lib/yolowatch
+minimum_uid: 500
+others_grace_seconds: 90
+policy:
+  margin: 0.1
+users:
+  - {user: alice, mode: auto}
+  - {uid: 1234, mode: recommend, policy: {keep_checkpoints: 5}}
+  - {group: students, mode: observe}
+directories:
+  - {path: /data/shared/, mode: observe}
+"""
+
+
+def read(*texts: str) -> ServiceConfig:
+    return config.service((f"{i}.yaml", text) for i, text in enumerate(texts))
+
+
+def test_nothing_said_is_the_default() -> None:
+    assert read() == read("") == read("# a comment\n", "") == ServiceConfig()
+    assert ServiceConfig().mode == ServiceConfig().policy.mode == "recommend"
+
+
+def test_everything_can_be_said() -> None:
+    base = Policy(mode="observe", margin_ratio=0.1)
+    assert read(EVERYTHING) == ServiceConfig(
+        mode="observe",
+        attach=AttachPolicy.PRELOADED,
+        metrics="[::1]:9480",
+        control_group="gpu-operators",
+        state_dir="/var/lib/yolowatch",
+        minimum_uid=500,
+        others_grace_seconds=90.0,
+        policy=base,
+        users=(
+            UserRule("auto", user="alice"),
+            UserRule(
+                "recommend", uid=1234, policy=replace(base, mode="recommend", keep_checkpoints=5)
+            ),
+            UserRule("observe", group="students"),
+        ),
+        directories=(DirectoryRule("/data/shared", "observe"),),
+    )
+    assert set(yaml.safe_load(EVERYTHING)) == set(SERVICE_KEYS)
+    assert set(SERVICE_KEYS) == {each.name for each in fields(ServiceConfig)}
+
+
+def test_a_later_document_replaces_values_and_adds_rules() -> None:
+    merged = read(
+        "mode: observe\npolicy: {margin: 0.1, keep_checkpoints: 4}\n"
+        "users: [{user: alice, mode: observe, policy: {emergency: any}}]",
+        "mode: auto\npolicy: {margin: 0.2}\nusers: [{user: bob, mode: auto}]",
+    )
+    assert merged.mode == merged.policy.mode == "auto"
+    assert (merged.policy.margin_ratio, merged.policy.keep_checkpoints) == (0.2, 4)
+    assert [rule.user for rule in merged.users] == ["alice", "bob"]
+    # A rule's policy stands on what all documents together make of the service's.
+    alice = merged.users[0].policy
+    assert alice is not None
+    assert (alice.margin_ratio, alice.emergency, alice.mode) == (0.2, "any", "observe")
+
+
+def test_every_word_survives_yaml() -> None:
+    for mode in MODES:
+        assert read(f"mode: {mode}").mode == mode
+    for attach in AttachPolicy:
+        assert read(f"attach: {attach.value}").attach is attach
+
+
+def test_no_metrics_is_a_word_too() -> None:
+    assert read("metrics: none").metrics is None
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("mdoe: auto", "0.yaml has the unknown key 'mdoe': did you mean 'mode'?"),
+        ("mode: on", "0.yaml: mode must be one of: observe, recommend, auto, not True (which is"),
+        ("attach: off", "attach must be one of: none, preloaded, safe, debugger, not False"),
+        ("attach: gdb", "attach must be one of: none, preloaded, safe, debugger, not 'gdb'."),
+        ("metrics: 9466", "metrics must be HOST:PORT or none, not 9466."),
+        ("metrics: localhost:99999", "metrics must be HOST:PORT or none"),
+        ("others_grace_seconds: soon", "must be seconds from 0 to 3600, not 'soon'."),
+        ("state_dir: var", "state_dir must be an absolute path, not 'var'."),
+        ("control_group: 12", "control_group must be the name of a group, not 12."),
+        ("policy: [margin]", "policy must be a mapping"),
+        ("policy: {marign: 1}", "has the unknown key 'marign': did you mean 'margin'?"),
+        ("policy: {levers: [model parallelism]}", "model parallelism is refused always"),
+        ("users: {user: a}", "users must be a list of rules"),
+        ("users: [{mode: auto}]", "must name exactly one of: user, uid, group."),
+        ("users: [{user: a, uid: 1, mode: auto}]", "must name exactly one of"),
+        ("users: [{user: 12, mode: auto}]", "in quotes where it is a number, not 12."),
+        ("users: [{uid: '12', mode: auto}]", "uid must be a user's number, not '12'."),
+        ("users: [{user: a}]", "mode must be one of: observe, recommend, auto, not None."),
+        ("users: [{usr: a, mode: auto}]", "unknown key 'usr': did you mean 'user'?"),
+        ("users: [{user: a, mode: auto, policy: {x: 1}}]", "unknown key 'x'"),
+        ("directories: [{mode: auto}]", "path must be an absolute path, not None."),
+        ("directories: [{path: data, mode: auto}]", "path must be an absolute path, not 'data'."),
+        ("directories: [/data]", "directories must be a list of rules"),
+        ("mode: [", "0.yaml, line 1 is no YAML"),
+        ("- a", "0.yaml must be a mapping"),
+        ("&a mode: *b", "is no YAML"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(text: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        read(text)
+    assert sentence in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_document_at_fault_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"^1\.yaml: mode"):
+        read("mode: auto", "mode: automatic")
+
+
+def test_a_value_without_end_is_quoted_in_part() -> None:
+    layers = "".join(f"k{i}: &k{i} [{', '.join([f'*k{i - 1}'] * 9)}]\n" for i in range(1, 30))
+    with pytest.raises(ConfigError) as raised:
+        read("users:\n - k0: &k0 [x]\n" + "".join(f"   {line}\n" for line in layers.split("\n")))
+    assert len(str(raised.value)) < 500
+    with pytest.raises(ConfigError) as raised:
+        read("state_dir: &a [" + "x, " * 10000 + "]")
+    assert len(str(raised.value)) < 500
+
+
+_LINES = st.from_regex(r"(mode|users|directories|policy): .*", fullmatch=True)
+
+
+@given(st.text(max_size=200) | _LINES)
+def test_any_text_is_a_configuration_or_a_sentence(text: str) -> None:
+    said = "0.yaml"
+    try:
+        read(text)
+    except ConfigError as error:
+        said = str(error)
+    assert said.startswith("0.yaml")
