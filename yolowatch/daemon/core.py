@@ -33,6 +33,7 @@ _OF_A_PROCESS = (
     events.HookGone,
     events.ProcessExited,
 )
+_MOST_EARLY = 4096  # events that wait for a remediation's end; what a flood says beyond is lost
 _COPIES = 8  # of checkpoints, whose names are remembered
 _DRAIN_SECONDS = 2.0  # how long the last messages of a dead process may take to arrive
 
@@ -135,7 +136,8 @@ class Core:
         attempt = self._attempts[-1]
         if self.healing.under_way and isinstance(event, _OF_A_PROCESS):
             # The new process may be heard of before the step that started it is reported done.
-            self._early.append(event)
+            if len(self._early) < _MOST_EARLY or isinstance(event, events.ProcessExited):
+                self._early.append(event)
             return []
         match event:
             case events.HookConnected():
