@@ -126,6 +126,7 @@ class Policy:
     kill_grace_seconds: float = 10.0  # from SIGTERM to SIGKILL
     memory_wait_seconds: float = 120.0
     keep_checkpoints: int = 2
+    vault_gib: float = 20.0  # that its copies of one run may take together
     # What a failing training saves of itself: "never", "complete" for an epoch that only lacks its
     # validation, or "any" for weights in the middle of an epoch as well.
     emergency: str = "complete"
