@@ -18,10 +18,6 @@ _STARTED_BY_ANOTHER = (
     "the training was started by another program, which has seen it fail; start the training "
     "itself under `yolowatch run`"
 )
-_SPAWNED_BY_TRAINER = (
-    "the trainer has spawned its ranks itself, and what it spawns cannot be restarted from "
-    "outside; train on one device"
-)
 
 
 @dataclass
@@ -34,7 +30,8 @@ class Attempt:
     edits: Edits | None = None
     states: dict[int, RunState] = field(default_factory=dict)  # by connection
     processes: dict[int, ProcessKey] = field(default_factory=dict)  # by connection
-    parents: dict[int, int | None] = field(default_factory=dict)  # pids, by connection
+    parents: dict[int, ProcessKey | None] = field(default_factory=dict)  # by connection
+    grandparents: dict[int, int | None] = field(default_factory=dict)  # pids, by connection
     open: set[int] = field(default_factory=set)  # connections that may still speak
     exited: events.ProcessExited | None = None
     asked_to_stop: bool = False
@@ -43,11 +40,13 @@ class Attempt:
     ordered_multi_scale: float | None = None  # the widest range that was ordered meanwhile
     distrusted: str | None = None  # why it is not what the plan said
 
-    def connect(self, connection: int, process: ProcessKey, parent: int | None = None) -> None:
+    def connect(self, event: events.HookConnected) -> None:
         """A hook of this attempt begins to speak."""
+        connection = event.connection
         self.states[connection] = RunState(self.number)
-        self.processes[connection] = process
-        self.parents[connection] = parent
+        self.processes[connection] = event.process
+        self.parents[connection] = event.parent
+        self.grandparents[connection] = event.grandparent_pid
         self.open.add(connection)
 
     def state(self) -> RunState:
@@ -56,7 +55,9 @@ class Attempt:
         """
         group = self.group()
         if group:
-            return ranks.merged(group)
+            together = ranks.merged(group)
+            spec = together.spec
+            return together if spec is None else replace(together, spec=self.as_started(spec))
         ranked = sorted(
             self.states.items(),
             key=lambda item: (item[1].spec is not None, self.processes[item[0]] == self.process),
@@ -75,10 +76,35 @@ class Attempt:
         )
         return [] if alone else told
 
+    def as_started(self, spec: RunSpec) -> RunSpec:
+        """What a rank says of its training, started as the process that spawned it was started."""
+        told = [
+            state.spec
+            for connection, state in self.states.items()
+            if state.rank is None and self.processes[connection] == self.process
+        ]
+        spawner = told[-1] if told and self._ranks() else None
+        if spawner is None:
+            return spec
+        return replace(spec, entry=spawner.entry, train_calls=spawner.train_calls)
+
     def living(self) -> tuple[ProcessKey, ...]:
-        """The process that was started, and those that hold a connection."""
+        """The process that was started, those that hold a connection, and a launcher between."""
         connected = (self.processes[connection] for connection in sorted(self.open))
-        return tuple(dict.fromkeys((self.process, *connected)))
+        return tuple(dict.fromkeys((self.process, *self._launchers(), *connected)))
+
+    def everyone(self) -> tuple[ProcessKey, ...]:
+        """All of its processes that are known."""
+        return tuple(dict.fromkeys((self.process, *self._launchers(), *self.processes.values())))
+
+    def _launchers(self) -> list[ProcessKey]:
+        """Of ranks that the trainer has spawned itself: a process without a connection."""
+        found = (self.parents[each] for each in self._ranks() if self._spawned(each))
+        return [launcher for launcher in found if launcher is not None]
+
+    def _spawned(self, connection: int) -> bool:
+        """Whether this rank was started by a launcher that the training process has started."""
+        return self.grandparents[connection] == self.process.pid and self.trains_directly()
 
     def obstacle(self) -> str | None:
         """Why starting the command again would not start this training again, or None."""
@@ -93,8 +119,8 @@ class Attempt:
                     f"the training is one of {rank.ranks} ranks, and the others would not be "
                     "restarted; start their launcher under `yolowatch run`"
                 )
-            if self.parents[connection] != self.process.pid:
-                return _SPAWNED_BY_TRAINER if self.trains_directly() else _STARTED_BY_ANOTHER
+            if self.parents[connection] != self.process and not self._spawned(connection):
+                return _STARTED_BY_ANOTHER
             unfit = ranks.unfit(rank)
             if unfit is not None:
                 return unfit

@@ -104,7 +104,7 @@ class Core:
             return []
         match event:
             case events.HookConnected():
-                attempt.connect(event.connection, event.process, event.parent_pid)
+                attempt.connect(event)
             case events.HookMessage():
                 return self._message(attempt, event)
             case events.HookGone():
@@ -161,6 +161,7 @@ class Core:
     def _described(
         self, attempt: Attempt, state: RunState, spec: RunSpec, at: float
     ) -> list[Action]:
+        spec = attempt.as_started(spec)
         first = state.rank is None or state.rank.number == 0
         if not first:
             # The first rank says what the run is; a directory of its own another may have made.

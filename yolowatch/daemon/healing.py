@@ -257,6 +257,6 @@ def _order(
         user.run_dir,
         saved.path if saved is not None else f"{user.run_dir}/weights/last.pt",
         has_saved,
-        tuple(dict.fromkeys((attempt.process, *attempt.processes.values()))),
+        attempt.everyone(),
         attempt.state().emergency,
     )

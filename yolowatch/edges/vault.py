@@ -95,11 +95,8 @@ class Vault:
         self._lock = threading.Lock()  # leftovers and old copies are told by their names alone
 
     def store_checkpoint(self, path: Path, attempt: int, epoch: int) -> VaultedCheckpoint:
-        """A checked copy of the checkpoint at `path`; older ones beyond `keep` and the budget are
-        removed once it is whole, not before: until then the vault holds one more.
-
-        Raises VaultOverBudget where it would not fit alone. Runs at idle I/O priority in the
-        calling thread.
+        """A checked copy of the checkpoint at `path`; once it is whole, older ones beyond `keep`
+        and the budget are removed. Runs at idle I/O priority in the calling thread.
         """
         began = self._clock.monotonic()
         with self._lock, idle_io(), _explained(f"{path} cannot be copied"):
