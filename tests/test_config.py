@@ -72,7 +72,6 @@ def test_what_must_be_named_is_taken_where_it_is() -> None:
             "levers: [more gpus]",
             "policy.yaml: more gpus is refused always: a training is not moved",
         ),
-        ("levers: [one gpu]", "policy.yaml: one gpu is refused always: a training is not moved"),
         ("levers: [bacth]", "policy.yaml: levers must be a list of some of: validation batch"),
         ("keep_checkpoints: 0", "keep_checkpoints must be a whole number from 1 to 100, not 0."),
         ("vault_gib: 0", "vault_gib must be GiB from 0.001 to 1000000, not 0."),

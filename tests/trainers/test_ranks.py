@@ -191,6 +191,28 @@ def test_one_rank_that_ultralytics_spawned_runs_out_of_memory(
     assert scene.shown()["receipts"][-1]["user"]["entry"] == "command"
 
 
+def test_one_device_goes_on_alone(tmp_path: Path) -> None:
+    scene = spawning_scene(tmp_path, 1, "0")
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("levers: [one gpu]\nmargin: 0.01\n")
+    words = ["batch=48", "epochs=2", "imgsz=160", "device=0,1"]
+    command = [each for each in scene.yolo(*words) if each != "device=cpu"]
+    done = scene.run(scene.supervised(command, "--policy", str(policy)))
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert "the hook failed" not in done.stdout
+    assert scene.epochs() == [1, 2]
+    first, *_, last = [fact for fact in scene.facts() if fact["event"] == "begins"]
+    assert (first["parallel"], first["batch"]) == ("DistributedDataParallel", 48)
+    assert (last["rank"], last["start_epoch"]) == (-1, 1)
+    assert last["parallel"] == "DetectionModel"
+    assert last["loaded"] == last["batch"] <= 24
+    assert last["batch"] * last["accumulate"] == last["nbs"] == 48
+    assert last["decay"] == first["decay"]
+    receipt = scene.shown()["receipts"][0]
+    assert "one gpu" in [use["name"] for use in receipt["levers"]]
+    assert any("One device trains alone what 2 shared" in note for note in receipt["science"])
+
+
 def test_ranks_that_fail_before_any_checkpoint_begin_afresh(tmp_path: Path) -> None:
     """Ultralytics removes the directory in which it spawns ranks: here the vault lies in it."""
     scene = spawning_scene(tmp_path, 1, "0")

@@ -181,7 +181,7 @@ class Core:
             return []
         if spec.train_calls is not None and spec.train_calls > 1:
             return []  # a further training of the same program is as its author wrote it
-        attempt.distrusted = mismatch(attempt.expected(), self.user, spec)
+        attempt.distrusted = mismatch(attempt.expected(), self.user, spec, state.ranks)
         if attempt.distrusted is None:
             return []
         sentence = f"attempt {attempt.number} is not what was planned: {attempt.distrusted}"

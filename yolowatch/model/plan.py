@@ -39,6 +39,7 @@ class Edits:
     image_size_before: int | None = None  # the user's own, where it is smaller now
     pruning: float | None = None  # part of the channels that is taken away
     optimizer_bits: int | None = None  # of the optimizer's state: 8
+    one_gpu: int | None = None  # so many ranks shared each batch, which now one device trains alone
 
     def over(self, earlier: Edits) -> Edits:
         """These edits, and those of an earlier plan that they leave untouched."""

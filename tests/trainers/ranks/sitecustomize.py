@@ -144,6 +144,11 @@ def watch(callbacks):
     callbacks.__init__, callbacks.run = __init__, run
 
 
+def alone():
+    """Whether this process trains without ranks, after one of them was starved."""
+    return RANK < 0 and Path(os.environ["LIMIT_FILE"]).exists()
+
+
 def watch_spawning(trainer):
     """The same of Ultralytics, in the process that spawns ranks as much as in those."""
     import spawning
@@ -164,7 +169,7 @@ def watch_spawning(trainer):
                 limit()
         elif event == "on_train_batch_end":
             Seen.peak = data("VmPeak") - data("VmSize") + data()  # what follows maps libraries
-        elif event == "on_train_epoch_start" and STARVED:
+        elif event == "on_train_epoch_start" and (STARVED or alone()):
             limit()
 
     trainer.BaseTrainer.run_callbacks = run_callbacks
