@@ -20,8 +20,9 @@ OPT_IN = {
 NEVER = {
     "model parallelism": "these trainers hold one whole replica of the model on each device, and "
     "splitting it would need another model; name `image size` or `pruning` instead",
-    "more gpus": "a training is not moved to other devices than those it was started on; start it "
-    "on several yourself, with `device=0,1` or under torchrun",
+    "more gpus": "a training is not moved to other devices than those it was started on: the "
+    "driver may number them in another order than the training, and for an idle one somebody else "
+    "may be waiting; start it on several yourself, with `device=0,1` or under torchrun",
 }
 """What can be asked for and is refused always, with the reason and the cure."""
 
