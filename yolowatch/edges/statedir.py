@@ -16,6 +16,7 @@ from yolowatch.errors import StateError
 _SOCKET_PATH_BYTES = 107  # sockaddr_un holds 108 with the final NUL
 _SOCKET_NAME_BYTES = 16  # room for "/hook.sock" and the like
 _MODE_PRIVATE = 0o700
+SYSTEM_SOCKETS = Path("/run/yolowatch")
 
 
 def default_state_directory(environment: Mapping[str, str]) -> Path:
@@ -79,6 +80,21 @@ def socket_directory(environment: Mapping[str, str]) -> Path:
         f"There is no place for the hook's socket ({'; '.join(problems)}): set TMPDIR to a local "
         "directory with a short path that you may write to."
     )
+
+
+def service_socket_directory(environ: Mapping[str, str]) -> Path:
+    """Where a service's hook.sock and control.sock lie; nothing is made.
+
+    Root's is the system's. A user's is theirs, also for a job of cron's that was not told of it;
+    the hook looks in the same places (`hook/addresses.py`). Raises StateError.
+    """
+    if os.geteuid() == 0:
+        return SYSTEM_SOCKETS
+    given = environ.get("XDG_RUNTIME_DIR", "")
+    runtime = Path(given) if os.path.isabs(given) else Path(f"/run/user/{os.geteuid()}")
+    if runtime.is_dir():
+        return runtime / "yolowatch"
+    return default_state_directory(environ) / "service"
 
 
 def remove_socket_directory(path: Path) -> None:
