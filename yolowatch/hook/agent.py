@@ -76,7 +76,10 @@ class Agent:
         self._wake.set()
         thread, self._thread = self._thread, None
         if thread is not None and thread.ident != threading.get_ident():
-            thread.join(_END_SECONDS)
+            # Not `join`, which would leave a stand-in for a calling thread that is not Python's.
+            deadline = time.monotonic() + _END_SECONDS
+            while thread.is_alive() and time.monotonic() < deadline:
+                time.sleep(0.001)
             self.close()
 
     def tell(self, kind, **fields):
@@ -267,10 +270,11 @@ def _leave(self, order):
     kept = leaving.leave() if reason is None else []
     if kept:
         reason = "wrapped by somebody else since, and passive now: " + ", ".join(kept)
+    if not faults.armed:
+        leaving.forget()
     self.tell("ack", id=order, accepted=reason is None or bool(kept), reason=reason)
     if not faults.armed:
         self.close()
-        leaving.forget()
 
 
 def _has_ended(connection):

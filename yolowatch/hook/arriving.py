@@ -25,8 +25,8 @@ def arrive(order, is_fresh):
     if order["do"] == "detach":
         _leave(order["greet"], is_fresh)
     elif arming.is_worker():
-        _say(order["greet"], "it serves another process of the same training")
         leaving.forget()
+        _say(order["greet"], "it serves another process of the same training")
     elif not is_fresh and agent.is_connected():
         _say(order["greet"], None, stays_with=agent.address)
     else:
@@ -51,13 +51,13 @@ def _settle(order, is_fresh):
 def _leave(address, is_fresh):
     obstacle = "there is no hook in this process" if is_fresh else leaving.obstacle()
     if obstacle is not None:
-        _say(address, obstacle)
         if is_fresh:
             leaving.forget()
+        _say(address, obstacle)
         return
     kept = leaving.leave()
+    leaving.forget()  # before it is said: whoever hears it finds nothing left
     _say(address, None, kept=kept)
-    leaving.forget()
 
 
 def _say(address, reason, stays_with=None, kept=()):
