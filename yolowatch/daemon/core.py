@@ -20,7 +20,7 @@ from yolowatch.daemon.mismatch import mismatch
 from yolowatch.daemon.ordering import Ordering
 from yolowatch.daemon.records import Records
 from yolowatch.model import events
-from yolowatch.model.actions import Action, Finish, Launch, Say, Signal
+from yolowatch.model.actions import Action, Finish, Say, Signal
 from yolowatch.model.fold import fold
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Policy
@@ -53,10 +53,6 @@ class Core:
         self._ordering = Ordering(records, policy, self.healing)
         self.verdicts: list[Verdict] = []
         self.vaulted = 0
-
-    def begin(self) -> list[Action]:
-        """The first action: start the user's own command."""
-        return [Launch(0)]
 
     def remember(self) -> Memento | None:
         """What a successor of this daemon needs to know; None before the first attempt."""
