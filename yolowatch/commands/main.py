@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from yolowatch import __version__, errors
 from yolowatch.commands import (
     configuration,
+    daemon,
     demo,
     levers,
     metrics,
@@ -29,6 +30,7 @@ from yolowatch.model.printable import printable
 
 COMMANDS: tuple[Command, ...] = (
     run.Run(),
+    daemon.Daemon(),
     demo.Demo(),
     runs.Runs(),
     show.Show(),

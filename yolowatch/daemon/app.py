@@ -132,7 +132,7 @@ class _Supervision:
             self._hands, self._clock, options.policy, self._launcher, self._vaults
         )
         self._publisher = Publisher(
-            self._records.run, self.core, listener, self._queue.qsize, self._clock
+            lambda: {self._records.run: self.core}, listener, self._queue.qsize, self._clock
         )
         self._block_signals(stack)  # before any thread: they inherit it
         if options.metrics is not None:
@@ -178,7 +178,8 @@ class _Supervision:
             event = self._next_event()
             began = self._clock.monotonic()
             status = self._perform(self.core.step(event))
-            self._publisher.publish(self._clock.monotonic() - began)
+            self._publisher.count(self._clock.monotonic() - began)
+            self._publisher.publish()
             if progress is not None:
                 progress(self.core)
         self._records.finished(status, self.core.summary())

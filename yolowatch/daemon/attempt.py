@@ -16,6 +16,7 @@ from yolowatch.model.plan import Edits
 from yolowatch.model.run import RunState
 from yolowatch.model.verdict import Verdict
 
+MOST_CONNECTIONS = 64  # whose words are kept; a training has one, or one for each rank
 _SAMPLES = 60  # of a process, that a successor gets
 
 _STARTED_BY_ANOTHER = (
@@ -49,10 +50,21 @@ class Attempt:
 
     def connect(self, connection: int, process: ProcessKey, parent: int | None = None) -> None:
         """A hook of this attempt begins to speak, or goes on after its connection was lost."""
-        self.states[connection] = self._said_before(process)
+        said = self._said_before(process)
+        if len(self.states) >= MOST_CONNECTIONS and not self._forget_one():
+            return  # a flood: what it says is not listened to
+        self.states[connection] = said
         self.processes[connection] = process
         self.parents[connection] = parent
         self.open.add(connection)
+
+    def _forget_one(self) -> bool:
+        """Make room by the oldest closed connection of a process that was not started here."""
+        for each, process in self.processes.items():
+            if each not in self.open and process != self.process:
+                del self.states[each], self.processes[each], self.parents[each]
+                return True
+        return False
 
     def _said_before(self, process: ProcessKey) -> RunState:
         """What this process said through an earlier connection, which is forgotten."""
@@ -61,6 +73,11 @@ class Attempt:
                 del self.processes[earlier], self.parents[earlier]
                 return self.states.pop(earlier)
         return RunState(self.number)
+
+    def owns(self, process: ProcessKey, parent_pid: int | None) -> bool:
+        """Whether this process is of the attempt, by what is known or by who started it."""
+        known = process in (self.process, *self.processes.values())
+        return known or (self.exited is None and parent_pid == self.process.pid)
 
     def remember(self) -> AttemptMemento:
         """What a successor of this daemon needs to know of it."""

@@ -33,6 +33,7 @@ _OF_A_PROCESS = (
     events.HookGone,
     events.ProcessExited,
 )
+_MOST_EARLY = 4096  # events that wait for a remediation's end; what a flood says beyond is lost
 _COPIES = 8  # of checkpoints, whose names are remembered
 _DRAIN_SECONDS = 2.0  # how long the last messages of a dead process may take to arrive
 
@@ -52,7 +53,6 @@ class Core:
         self._ordering = Ordering(records, policy, self.healing)
         self.verdicts: list[Verdict] = []
         self.vaulted = 0
-        self.refused_connections = 0
 
     def begin(self) -> list[Action]:
         """The first action: start the user's own command."""
@@ -83,11 +83,7 @@ class Core:
 
     def owns(self, process: ProcessKey, parent_pid: int | None) -> bool:
         """Whether this process belongs to the attempt that runs, or ran last."""
-        if not self._attempts:
-            return False
-        attempt = self._attempts[-1]
-        known = process in (attempt.process, *attempt.processes.values())
-        return known or (self.alive and parent_pid == attempt.process.pid)
+        return bool(self._attempts) and self._attempts[-1].owns(process, parent_pid)
 
     @property
     def over(self) -> bool:
@@ -99,6 +95,10 @@ class Core:
     def process(self) -> ProcessKey | None:
         """The process of the current attempt, dead or alive."""
         return self._attempts[-1].process if self._attempts else None
+
+    def summary(self) -> str:
+        """How the run ended, in one word or two."""
+        return sentences.summary(self.verdicts, self.healing.receipts)
 
     def step(self, event: events.Event) -> list[Action]:
         """Fold one event; what is to be done about it, in order."""
@@ -127,15 +127,6 @@ class Core:
         """What the hook of the current attempt said."""
         return self._attempts[-1].state() if self._attempts else RunState(0)
 
-    def summary(self) -> str:
-        """How the run ended, in one word or two."""
-        kind = self.verdicts[-1].kind if self.verdicts else None
-        if kind is None:
-            return "not started"
-        receipts = self.healing.receipts
-        healed = kind is Kind.FINISHED and receipts and not receipts[-1].failed
-        return f"{kind.value}, healed" if healed else kind.value
-
     def _dispatch(self, event: events.Event) -> list[Action]:
         if isinstance(event, events.Started):
             self._started(event)
@@ -145,7 +136,8 @@ class Core:
         attempt = self._attempts[-1]
         if self.healing.under_way and isinstance(event, _OF_A_PROCESS):
             # The new process may be heard of before the step that started it is reported done.
-            self._early.append(event)
+            if len(self._early) < _MOST_EARLY or isinstance(event, events.ProcessExited):
+                self._early.append(event)
             return []
         match event:
             case events.HookConnected():
@@ -154,8 +146,6 @@ class Core:
                 return self._message(attempt, event)
             case events.HookGone():
                 return self._gone(attempt, event)
-            case events.HookRefused():
-                self.refused_connections += 1
             case events.ProcessExited():
                 return self._exited(attempt, event)
             case events.SignalReceived():
@@ -237,8 +227,7 @@ class Core:
         if attempt.exited is None:
             attempt.asked_to_stop = True
             return [Signal(attempt.process, event.number)] if event.forward else []
-        if self.healing.starting:
-            # The new process may exist already, or may not: it gets the signal once it is known.
+        if self.healing.starting:  # the new process may exist: it gets it once it is known
             self._early.append(replace(event, forward=True))
         elif self.healing.under_way:
             return self.healing.interrupt(event.number)

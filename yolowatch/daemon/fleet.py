@@ -34,6 +34,7 @@ from yolowatch.model.adoption import Adoption
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.service import ServiceConfig
 
+_CHECKPOINTS = 8  # paths of a run whose copies are on their way
 _ENDED = 64  # runs that are over and still shown
 _QUIET = ("sample", "footprints", "hello", "ack", "fault")  # messages that change no decision
 
@@ -270,7 +271,11 @@ class Fleet:
             if isinstance(action, RunStep):
                 self._by_plan[action.remediation.plan_id] = member.run
             elif isinstance(action, VaultCheckpoint):
+                self._by_checkpoint.pop(action.path, None)
                 self._by_checkpoint[action.path] = member.run
+                mine = [path for path, run in self._by_checkpoint.items() if run == member.run]
+                for path in mine[:-_CHECKPOINTS]:
+                    del self._by_checkpoint[path]
             elif isinstance(action, Say):
                 member.sentence = action.sentence
             done.append(Do(member.run, action))

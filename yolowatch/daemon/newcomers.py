@@ -13,6 +13,7 @@ from yolowatch.model import events
 from yolowatch.model.identity import ProcessKey
 
 _MOST_EVENTS = 64
+_MOST_UNASKED = 8  # of one that has not told what it trains: it may be anybody
 _REPLACED = ("sample", "footprints")
 
 
@@ -56,7 +57,8 @@ class Newcomers:
             newcomer.described = True
             newcomer.run_dir = event.fields.get("run_dir")
         replaced = isinstance(event, events.HookMessage) and event.kind in _REPLACED
-        if not replaced and len(newcomer.heard) < _MOST_EVENTS:
+        most = _MOST_EVENTS if newcomer.described else _MOST_UNASKED
+        if not replaced and len(newcomer.heard) < most:
             newcomer.heard.append(event)
         return newcomer
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from yolowatch.decide.forecast import Laws
-from yolowatch.model.plan import Edits, LeverUse
+from yolowatch.model.opt_in import OPT_IN
+from yolowatch.model.plan import Cost, Edits, LeverUse
 from yolowatch.model.verdict import Where
 
 _UNTOUCHED = Edits()
@@ -51,6 +52,11 @@ class Combination:
             self.pixels * other.pixels,
             self.saved_bytes + other.saved_bytes,
         )
+
+    @property
+    def alters_unasked(self) -> bool:
+        """Whether any of these levers alters what is learnt and needs not be named."""
+        return any(u.cost is Cost.ALTERS_RESULT and u.name not in OPT_IN for u in self.uses)
 
     @property
     def title(self) -> str:

@@ -65,10 +65,14 @@ def plan(
             incident,
             "The effective batch or weight decay of the run is not known, so it cannot be kept.",
         )
+    if _unplaced(state, verdict):
+        return Refusal(incident, "It is not known where in the training memory ran out.")
     limit = _limit(state, verdict, policy)
     free = free_lever(state, verdict, laws, limit, earlier, _allowed(user, policy))
     if free is not None:
         return _plan_free(free, recipe, earlier, state, verdict, policy, incident)
+    if verdict.where is Where.VALIDATION and not _validation_batch_known(state):
+        return Refusal(incident, "The validation batch that failed is not known.")
     failed = _failed_batch(state)
     if failed is None:
         return Refusal(incident, "The batch that failed is not known.")
@@ -93,7 +97,10 @@ def _plan_step(
     alone: tuple[Candidate, ...] = ()
     allowed = _allowed(user, policy)
     unavailable = opt_in.rejected(before, earlier, policy.levers)
+    unsure = _unsure(state, before, verdict)
     for levers in combinations(before, earlier, allowed):
+        if levers.alters_unasked and (laws.weak or unsure):
+            continue
         below = failed + 1 if levers.uses else failed
         applied = levers.applied(laws)
         candidates = smaller_batches(
@@ -245,6 +252,26 @@ def _failed_batch(state: RunState) -> int | None:
     if batch is None and words is not None and words.place.phase != "validation":
         batch = words.place.batch * state.ranks if words.place.batch is not None else None
     return batch if batch is not None and batch > 0 else None
+
+
+def _unplaced(state: RunState, verdict: Verdict) -> bool:
+    """Whether what failed may be something that no lever of a step answers."""
+    words = state.last_words
+    return verdict.where is Where.UNKNOWN and (words is None or words.place.phase != "data")
+
+
+def _validation_batch_known(state: RunState) -> bool:
+    words = state.last_words
+    told = state.spec.validation_batch if state.spec is not None else None
+    return bool(told) or (words is not None and (words.place.batch or 0) > 1)
+
+
+def _unsure(state: RunState, spec: RunSpec, verdict: Verdict) -> bool:
+    """Whether a cheaper answer may only be unknown: then nothing alters the result."""
+    words = state.last_words
+    if words is None or words.place.pixels is None or verdict.capacity_bytes is None:
+        return True
+    return state.spec is None or None in (spec.checkpointable, spec.image_size_max)
 
 
 def _limit(state: RunState, verdict: Verdict, policy: Policy) -> float | None:

@@ -30,7 +30,7 @@ Fields = Mapping[str, Any]
 
 MAX_FOOTPRINTS = 512
 FIRST_FOOTPRINTS = 128  # of these, kept for good
-MAX_SAMPLES = 600
+MAX_SAMPLES = 120  # two minutes in calm, 12 seconds near danger
 MAX_ACKS = 16
 
 _PLACE_FIELDS = tuple(f.name for f in fields(Place))
