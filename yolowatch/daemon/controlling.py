@@ -14,6 +14,7 @@ from typing import Any
 from yolowatch import config
 from yolowatch.daemon.answering import Answer, OwnerOf, answer, refused
 from yolowatch.daemon.fleet import Do, Fleet
+from yolowatch.daemon.governing import Governor
 from yolowatch.daemon.viewing import fleet_view
 from yolowatch.edges.nvml import DeviceReading
 from yolowatch.edges.pausing import Paused, PauseFile
@@ -55,23 +56,21 @@ class Controller:
     def __init__(
         self,
         fleet: Fleet,
-        own_uid: int,
         pauses: PauseFile,
         config_path: Path | None,
         around: Surroundings,
     ) -> None:
-        self._fleet, self._own_uid, self._pauses, self._around = fleet, own_uid, pauses, around
+        self._fleet, self._pauses, self._around = fleet, pauses, around
+        self._governor = Governor(fleet, pauses.read())
         self._config_path = str(config_path) if config_path is not None else None
-        self._paused = pauses.read()
         self.config_trouble: str | None = None  # why the last change was not taken
-        fleet.pause(self._paused.everything, self._paused.runs)
 
     def asked(self, event: events.ControlReceived) -> None:
         """Somebody asks for something: do it, then answer."""
         request = event.request
         view = fleet_view(
             self._fleet,
-            self._own_uid,
+            self._governor.paused.everything,
             self._around.devices(),
             self._config_path,
             self.config_trouble,
@@ -98,18 +97,18 @@ class Controller:
                 self.config_trouble = None
                 self._around.group_changed(found.control_group)
                 said = Do(None, Say("the configuration was read again and is in force"))
-                self._around.perform([said, *self._fleet.reconfigure(found)])
+                self._around.perform([said, *self._governor.reconfigure(found)])
                 return
         self.config_trouble = trouble
         said = Do(None, Say(f"the configuration stays as it was: {trouble}"))
         self._around.perform([said])
 
     def _carried_out(self, request: ControlRequest, found: Answer) -> Answer:
-        fleet, command = self._fleet, found.command
+        governor, command = self._governor, found.command
         by = f"by uid {request.uid}"
         match command:
             case Approve():
-                done = fleet.approve(command.run, by)
+                done = governor.approve(command.run, by)
                 if not done:
                     return refused(f"No plan of run {command.run} waits any more.")
             case Pause():
@@ -117,7 +116,7 @@ class Controller:
             case ResumeRun():
                 return self._pause(self._with(command.run, False), found, f"resumed {by}")
             case Rollback():
-                done = fleet.roll_back(command.run, by)
+                done = governor.roll_back(command.run, by)
             case _:
                 return found
         troubles = self._around.perform(done)
@@ -125,12 +124,13 @@ class Controller:
 
     def _with(self, run: str | None, paused: bool) -> Paused:
         if run is None:
-            return replace(self._paused, everything=paused)
-        runs = self._paused.runs | {run} if paused else self._paused.runs - {run}
-        return replace(self._paused, runs=runs)
+            return replace(self._governor.paused, everything=paused)
+        runs = self._governor.paused.runs | {run} if paused else self._governor.paused.runs - {run}
+        return replace(self._governor.paused, runs=runs)
 
     def _pause(self, wanted: Paused, found: Answer, said: str) -> Answer:
-        resumed = self._paused.everything > wanted.everything or self._paused.runs > wanted.runs
+        now = self._governor.paused
+        resumed = now.everything > wanted.everything or now.runs > wanted.runs
         try:
             self._pauses.keep(wanted, self._fleet.members)
         except OSError as error:
@@ -138,8 +138,5 @@ class Controller:
                 return refused(f"It stays paused: {self._pauses.path} cannot be written ({error}).")
             body = {**found.body, "said": f"{found.body['said']}, until the daemon ends ({error})"}
             found = replace(found, body=body)
-        self._paused = wanted
-        self._around.perform(
-            [Do(None, Say(said)), *self._fleet.pause(wanted.everything, wanted.runs)]
-        )
+        self._around.perform([Do(None, Say(said)), *self._governor.pause(wanted)])
         return found

@@ -7,28 +7,28 @@ from collections.abc import Iterable
 from yolowatch import __version__
 from yolowatch.daemon.core import Core
 from yolowatch.daemon.fleet import Fleet, Member
+from yolowatch.daemon.healing import Healing
 from yolowatch.edges.nvml import DeviceReading
-from yolowatch.model.plan import Plan
 from yolowatch.model.run import Memory
 from yolowatch.model.verdict import Kind
-from yolowatch.model.view import DeviceView, FleetView, IncidentView, MemoryView, PlanView, RunView
+from yolowatch.model.view import DeviceView, FleetView, MemoryView, PlanView, RunView
 
 
 def fleet_view(
     fleet: Fleet,
-    own_uid: int,
+    paused: bool,
     devices: Iterable[DeviceReading],
     config_path: str | None = None,
     config_trouble: str | None = None,
 ) -> FleetView:
     """All runs, those that are over at the end."""
-    runs = [run_view(member, fleet.paused) for member in fleet.members.values()]
+    runs = [run_view(member) for member in fleet.members.values()]
     runs.sort(key=lambda run: run.state in ("finished", "stopped", "failed"))
     return FleetView(
         version=__version__,
-        own_uid=own_uid,
+        own_uid=fleet.own_uid,
         mode=fleet.config.mode,
-        paused=fleet.paused,
+        paused=paused,
         runs=tuple(runs),
         devices=tuple(map(_device, devices)),
         config_path=config_path,
@@ -37,12 +37,11 @@ def fleet_view(
     )
 
 
-def run_view(member: Member, all_paused: bool) -> RunView:
+def run_view(member: Member) -> RunView:
     """One run of the fleet."""
     core, adoption = member.core, member.adoption
     healing, state = core.healing, core.state()
     spec, place = state.spec or core.user, state.place
-    proposal = healing.proposal if healing.waiting is not None else None
     process = core.process if core.alive else None
     return RunView(
         run=member.run,
@@ -54,7 +53,7 @@ def run_view(member: Member, all_paused: bool) -> RunView:
         run_dir=spec.run_dir if spec is not None else None,
         mode=member.rule.mode,
         mode_reason=member.rule.reason,
-        paused=all_paused or member.paused,
+        paused=healing.paused is not None,
         hook=core.hook_connected,
         state=_state(core),
         phase=place.phase,
@@ -70,12 +69,9 @@ def run_view(member: Member, all_paused: bool) -> RunView:
         memory=_memory(state.memory),
         attempt=max(core.attempts - 1, 0),
         sentence=member.sentence,
-        incidents=tuple(
-            IncidentView(identity, verdict.kind.value, verdict.sentence, outcome)
-            for identity, verdict, outcome in member.records.incidents
-        ),
-        plan=_plan(*proposal) if proposal is not None else None,
-        replaced_files=healing.replaced,
+        incidents=tuple(member.records.incidents.values()),
+        plan=_plan(healing),
+        replaced_files=len(healing.restorable) if not core.over else 0,
         receipts=tuple(receipt.to_json() for receipt in healing.receipts),
     )
 
@@ -108,12 +104,18 @@ def _memory(memory: Memory) -> MemoryView:
     )
 
 
-def _plan(identity: str, plan: Plan) -> PlanView:
+def _plan(healing: Healing) -> PlanView | None:
+    """The plan that waits for a person."""
+    if healing.remedy is None or healing.waiting is None:
+        return None
+    order = healing.remedy.order
+    plan = order.plan
     changes = (
         f"{use.name}: {use.before} becomes {use.after} ({use.cost.value})" for use in plan.levers
     )
+    reason = f"{healing.waiting}. {plan.reason}"
     return PlanView(
-        identity, tuple(changes), plan.reason, plan.predicted_peak_bytes, plan.capacity_bytes
+        order.plan_id, tuple(changes), reason, plan.predicted_peak_bytes, plan.capacity_bytes
     )
 
 
