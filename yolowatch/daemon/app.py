@@ -116,7 +116,9 @@ class _Supervision:
         listener = Listener(sockets / "hook.sock", self._post, uids=uids, clock=self._clock)
         self._listener = listener
         stack.callback(listener.close)
-        self._vaults = Vaults(self._clock, options.policy.keep_checkpoints, self._post)
+        policy = options.policy
+        budget_bytes = round(policy.vault_gib * 2**30)
+        self._vaults = Vaults(self._clock, policy.keep_checkpoints, self._post, budget_bytes)
         driver = nvml.open_nvml()
         stack.callback(driver.close)
         self._launcher = Launcher(

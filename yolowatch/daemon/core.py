@@ -80,9 +80,9 @@ class Core:
         self.vaulted = memento.vaulted
         return self.healing.go_on()
 
-    def owns(self, process: ProcessKey, parent_pid: int | None) -> bool:
+    def owns(self, event: events.HookConnected) -> bool:
         """Whether this process belongs to the attempt that runs, or ran last."""
-        return bool(self._attempts) and self._attempts[-1].owns(process, parent_pid)
+        return bool(self._attempts) and self._attempts[-1].owns(event)
 
     @property
     def over(self) -> bool:
@@ -140,7 +140,7 @@ class Core:
             return []
         match event:
             case events.HookConnected():
-                attempt.connect(event.connection, event.process, event.parent_pid)
+                attempt.connect(event)
             case events.HookMessage():
                 return self._message(attempt, event)
             case events.HookGone():
@@ -197,6 +197,7 @@ class Core:
     def _described(
         self, attempt: Attempt, state: RunState, spec: RunSpec, at: float
     ) -> list[Action]:
+        spec = attempt.as_started(spec)
         first = state.rank is None or state.rank.number == 0
         if not first:
             # The first rank says what the run is; a directory of its own another may have made.
@@ -216,7 +217,7 @@ class Core:
             return []
         if spec.train_calls is not None and spec.train_calls > 1:
             return []  # a further training of the same program is as its author wrote it
-        attempt.distrusted = mismatch(attempt.expected(), self.user, spec)
+        attempt.distrusted = mismatch(attempt.expected(), self.user, spec, state.ranks)
         if attempt.distrusted is None:
             return []
         sentence = f"attempt {attempt.number} is not what was planned: {attempt.distrusted}"

@@ -14,7 +14,6 @@ from yolowatch.hands.port import ServiceHands
 from yolowatch.model.actions import Adopt
 from yolowatch.model.adoption import Adoption
 from yolowatch.model.events import Adopted
-from yolowatch.model.identity import ProcessKey
 
 
 class Surveyor:
@@ -26,7 +25,7 @@ class Surveyor:
 
     def survey(self, request: Adopt) -> Adopted:
         """Keep how the training, or the launcher of its ranks, was started."""
-        process = self._root(request)
+        process = request.launcher or request.process
         try:
             found = self._hands.capture(request.run, process)
         except CaptureError as error:
@@ -46,11 +45,6 @@ class Surveyor:
             self._opted_out(request.run_dir, found.uid),
         )
         return Adopted(request.run, process, adoption, None, self._clock.monotonic())
-
-    def _root(self, request: Adopt) -> ProcessKey:
-        launcher = request.launcher_pid
-        found = proc.process_key(launcher) if launcher is not None else None
-        return found or request.process
 
     def _opted_out(self, run_dir: str | None, uid: int) -> bool | None:
         if run_dir is None:

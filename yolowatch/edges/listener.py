@@ -167,8 +167,10 @@ class Listener:
         with self._lock:
             self._peers[peer.connection] = peer
         self._selector.register(accepted, selectors.EVENT_READ, peer)
-        parent = proc.parent_pid(pid)
-        self._post_surely(HookConnected(process, uid, peer.connection, parent))
+        parent_pid = proc.parent_pid(pid)
+        parent = proc.process_key(parent_pid) if parent_pid else None
+        above = proc.parent_pid(parent.pid) if parent is not None else None
+        self._post_surely(HookConnected(process, uid, peer.connection, parent, above))
 
     def _read(self, peer: _Peer) -> None:
         for _ in range(_MESSAGES_PER_TURN):
