@@ -291,6 +291,18 @@ def test_a_run_that_is_opted_out_is_left_alone(service: Service) -> None:
     assert not (run_dir / ".yolowatch").exists()  # not even a copy of a checkpoint
 
 
+def test_who_opts_out_after_the_failure_has_the_last_word(service: Service) -> None:
+    service.configure(mine("recommend"))
+    service.start()
+    run_dir = service.train()
+    waiting = service.until(lambda run: run["state"] == "waiting for approval")
+    (run_dir / ".yolowatch-ignore").touch()
+    service.ask("approve", waiting["run"])
+    given_up = service.until(lambda run: run["state"] == "failed")
+    assert "opted out" in given_up["incidents"][-1]["outcome"]
+    assert not (run_dir / "attempt-1.json").exists()
+
+
 def test_what_a_hook_says_is_hostile(service: Service) -> None:
     service.start()
     # What the wire format refuses never comes so far; what it lets pass is escaped.
