@@ -336,7 +336,7 @@ def test_a_race_of_names_reaches_nothing_outside(
     thread.start()
     done = 0
     try:
-        for _ in range(20):
+        for _ in range(8):
             with running.connect() as connection:
                 core = Core(connection)
                 core.capture("r1", mine.key)
