@@ -46,6 +46,7 @@ SPEC = RunSpec(
     train_images=10_000,
     validation_batch=32,
     resumed=False,
+    checkpointable=0,
 )
 
 

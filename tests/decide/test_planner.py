@@ -112,11 +112,16 @@ def test_memory_that_was_there_but_not_in_one_piece_does_not_count() -> None:
 
 
 def test_without_any_measurement_the_batch_is_halved_and_says_so() -> None:
-    blind = failed(phase=None, batch=None, side=None)
+    blind = failed(batch=None, side=None)
     chosen = planned(state(blind, image_size=None, image_size_max=None))
     assert chosen.edits.batch == 8
     assert chosen.predicted_peak_bytes is None
     assert "halved" in chosen.reason
+
+
+def test_a_failure_at_an_unknown_place_is_refused() -> None:
+    """It may have been validation, of which a smaller training batch is no remedy."""
+    assert "not known where" in refused(state(failed(phase=None), PRINTS)).reason
 
 
 def test_a_first_batch_that_fails_is_halved_at_least() -> None:

@@ -20,7 +20,7 @@ from yolowatch.daemon.mismatch import mismatch
 from yolowatch.daemon.ordering import Ordering
 from yolowatch.daemon.records import Records
 from yolowatch.model import events
-from yolowatch.model.actions import Action, Finish, Launch, Say, Signal
+from yolowatch.model.actions import Action, Finish, Say, Signal
 from yolowatch.model.fold import fold
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Policy
@@ -33,6 +33,7 @@ _OF_A_PROCESS = (
     events.HookGone,
     events.ProcessExited,
 )
+_MOST_EARLY = 4096  # events that wait for a remediation's end; what a flood says beyond is lost
 _COPIES = 8  # of checkpoints, whose names are remembered
 _DRAIN_SECONDS = 2.0  # how long the last messages of a dead process may take to arrive
 
@@ -42,21 +43,15 @@ class Core:
 
     def __init__(self, records: Records, policy: Policy, *, adopted: bool = False) -> None:
         self._records = records
-        self._policy = policy
         self._attempts: list[Attempt] = []
         self._early: list[events.Event] = []
         self._finished = False
         # What others may read between two steps.
         self.user: RunSpec | None = None
         self.healing = Healing(records, policy, adopted=adopted)
-        self._ordering = Ordering(records, policy, self.healing)
+        self._ordering = Ordering(records, self.healing)
         self.verdicts: list[Verdict] = []
         self.vaulted = 0
-        self.refused_connections = 0
-
-    def begin(self) -> list[Action]:
-        """The first action: start the user's own command."""
-        return [Launch(0)]
 
     def remember(self) -> Memento | None:
         """What a successor of this daemon needs to know; None before the first attempt."""
@@ -81,13 +76,9 @@ class Core:
         self.vaulted = memento.vaulted
         return self.healing.go_on()
 
-    def owns(self, process: ProcessKey, parent_pid: int | None) -> bool:
+    def owns(self, event: events.HookConnected) -> bool:
         """Whether this process belongs to the attempt that runs, or ran last."""
-        if not self._attempts:
-            return False
-        attempt = self._attempts[-1]
-        known = process in (attempt.process, *attempt.processes.values())
-        return known or (self.alive and parent_pid == attempt.process.pid)
+        return bool(self._attempts) and self._attempts[-1].owns(event)
 
     @property
     def over(self) -> bool:
@@ -99,6 +90,10 @@ class Core:
     def process(self) -> ProcessKey | None:
         """The process of the current attempt, dead or alive."""
         return self._attempts[-1].process if self._attempts else None
+
+    def summary(self) -> str:
+        """How the run ended, in one word or two."""
+        return sentences.summary(self.verdicts, self.healing.receipts)
 
     def step(self, event: events.Event) -> list[Action]:
         """Fold one event; what is to be done about it, in order."""
@@ -127,15 +122,6 @@ class Core:
         """What the hook of the current attempt said."""
         return self._attempts[-1].state() if self._attempts else RunState(0)
 
-    def summary(self) -> str:
-        """How the run ended, in one word or two."""
-        kind = self.verdicts[-1].kind if self.verdicts else None
-        if kind is None:
-            return "not started"
-        receipts = self.healing.receipts
-        healed = kind is Kind.FINISHED and receipts and not receipts[-1].failed
-        return f"{kind.value}, healed" if healed else kind.value
-
     def _dispatch(self, event: events.Event) -> list[Action]:
         if isinstance(event, events.Started):
             self._started(event)
@@ -145,17 +131,16 @@ class Core:
         attempt = self._attempts[-1]
         if self.healing.under_way and isinstance(event, _OF_A_PROCESS):
             # The new process may be heard of before the step that started it is reported done.
-            self._early.append(event)
+            if len(self._early) < _MOST_EARLY or isinstance(event, events.ProcessExited):
+                self._early.append(event)
             return []
         match event:
             case events.HookConnected():
-                attempt.connect(event.connection, event.process, event.parent_pid)
+                attempt.connect(event)
             case events.HookMessage():
                 return self._message(attempt, event)
             case events.HookGone():
                 return self._gone(attempt, event)
-            case events.HookRefused():
-                self.refused_connections += 1
             case events.ProcessExited():
                 return self._exited(attempt, event)
             case events.SignalReceived():
@@ -208,6 +193,7 @@ class Core:
     def _described(
         self, attempt: Attempt, state: RunState, spec: RunSpec, at: float
     ) -> list[Action]:
+        spec = attempt.as_started(spec)
         first = state.rank is None or state.rank.number == 0
         if not first:
             # The first rank says what the run is; a directory of its own another may have made.
@@ -227,7 +213,7 @@ class Core:
             return []
         if spec.train_calls is not None and spec.train_calls > 1:
             return []  # a further training of the same program is as its author wrote it
-        attempt.distrusted = mismatch(attempt.expected(), self.user, spec)
+        attempt.distrusted = mismatch(attempt.expected(), self.user, spec, state.ranks)
         if attempt.distrusted is None:
             return []
         sentence = f"attempt {attempt.number} is not what was planned: {attempt.distrusted}"
@@ -237,8 +223,7 @@ class Core:
         if attempt.exited is None:
             attempt.asked_to_stop = True
             return [Signal(attempt.process, event.number)] if event.forward else []
-        if self.healing.starting:
-            # The new process may exist already, or may not: it gets the signal once it is known.
+        if self.healing.starting:  # the new process may exist: it gets it once it is known
             self._early.append(replace(event, forward=True))
         elif self.healing.under_way:
             return self.healing.interrupt(event.number)
@@ -261,7 +246,9 @@ class Core:
 
     def _tick(self, attempt: Attempt, at: float) -> list[Action]:
         if attempt.exited is None:
-            return self._ordering.tick(at) + ending.help_to_exit(attempt, self._policy, at)
+            return self._ordering.tick(at) + ending.help_to_exit(
+                attempt, self.healing.acting_policy, at
+            )
         late = at - attempt.exited.at > _DRAIN_SECONDS
         if attempt.open and late and not self.healing.under_way:
             attempt.open.clear()  # a grandchild holds the socket: it has nothing more to say
@@ -296,8 +283,8 @@ class Core:
         if attempt.distrusted is not None:
             # It was ended on purpose: even if it says that all is well, the training is not done.
             return self.healing.give_up(attempt.distrusted, status or 128 + signal.SIGTERM)
+        observed = [] if state.spec is not None else [Say(sentences.observed_only(state))]
         if verdict.kind is Kind.FINISHED:
-            observed = [] if state.spec is not None else [Say(sentences.observed_only(state))]
             return [*self.healing.finished(), *observed, Finish(status)]
         if verdict.kind.is_oom or verdict.kind is Kind.HANDLED_OOM:
             # Images are cached before the trainer is set up: then what it was told must do.
@@ -305,9 +292,5 @@ class Core:
             return self.healing.answer(attempt, verdict, user, status)
         if attempt.number > 0 and verdict.kind is not Kind.INTERRUPTED:
             return self.healing.give_up(verdict.sentence, status)
-        said: list[Action] = []
-        if verdict.kind is Kind.KILLED:
-            said = [Say(verdict.sentence)]
-        elif state.spec is None:
-            said = [Say(sentences.observed_only(state))]
+        said = [Say(verdict.sentence)] if verdict.kind is Kind.KILLED else observed
         return [*said, Finish(status)]

@@ -13,6 +13,7 @@ from yolowatch.model import events
 from yolowatch.model.identity import ProcessKey
 
 _MOST_EVENTS = 64
+_MOST_UNASKED = 8  # of one that has not told what it trains: it may be anybody
 _REPLACED = ("sample", "footprints")
 
 
@@ -56,17 +57,18 @@ class Newcomers:
             newcomer.described = True
             newcomer.run_dir = event.fields.get("run_dir")
         replaced = isinstance(event, events.HookMessage) and event.kind in _REPLACED
-        if not replaced and len(newcomer.heard) < _MOST_EVENTS:
+        most = _MOST_EVENTS if newcomer.described else _MOST_UNASKED
+        if not replaced and len(newcomer.heard) < most:
             newcomer.heard.append(event)
         return newcomer
 
-    def of(self, process: ProcessKey, launcher_pid: int | None = None) -> list[Newcomer]:
+    def of(self, process: ProcessKey, launcher: ProcessKey | None = None) -> list[Newcomer]:
         """Those of this process, or of this launcher's ranks."""
         return [
             each
             for each in self._waiting.values()
             if each.connected.process == process
-            or (launcher_pid is not None and each.connected.parent_pid == launcher_pid)
+            or (launcher is not None and each.connected.parent == launcher)
         ]
 
     def take(self, wanted: Callable[[events.HookConnected], bool]) -> list[events.Event]:

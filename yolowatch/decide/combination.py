@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from yolowatch.decide.forecast import Laws
-from yolowatch.model.plan import Edits, LeverUse
+from yolowatch.model.opt_in import OPT_IN
+from yolowatch.model.plan import Cost, Edits, LeverUse
 from yolowatch.model.verdict import Where
 
 _UNTOUCHED = Edits()
@@ -17,6 +18,7 @@ class Combination:
 
     `largest_side` is the largest image side with them, in pixels; None is as it is. `pixels` is the
     part of each image's pixels that they leave, `saved_bytes` what they save whatever the batch.
+    `ranks` is how many processes share a batch with them; None is as it is.
     """
 
     uses: tuple[LeverUse, ...] = ()
@@ -25,6 +27,7 @@ class Combination:
     largest_side: int | None = None
     pixels: float = 1.0
     saved_bytes: int = 0
+    ranks: int | None = None
 
     def applied(self, laws: Laws) -> Laws:
         """The laws with these levers in force."""
@@ -50,7 +53,13 @@ class Combination:
             other.largest_side if self.largest_side is None else self.largest_side,
             self.pixels * other.pixels,
             self.saved_bytes + other.saved_bytes,
+            other.ranks if self.ranks is None else self.ranks,
         )
+
+    @property
+    def alters_unasked(self) -> bool:
+        """Whether any of these levers alters what is learnt and needs not be named."""
+        return any(u.cost is Cost.ALTERS_RESULT and u.name not in OPT_IN for u in self.uses)
 
     @property
     def title(self) -> str:

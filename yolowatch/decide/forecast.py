@@ -103,7 +103,7 @@ def _fit_training(state: RunState, notes: list[str]) -> tuple[Law | None, bool]:
     gradients = state.spec.parameter_bytes if state.spec is not None else None
     rise = _steepest(exact, less_bytes=gradients)
     trend = _trend(exact)
-    weak = gradients is None and held is None
+    weak = gradients is None
     if gradients is None and held is not None:
         rise = held  # what of the rise are gradients is not known: only the forward pass is sure
     slopes = [each for each in (rise, trend) if each is not None and each > 0]

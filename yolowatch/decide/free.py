@@ -89,6 +89,8 @@ def _expandable_segments(state: RunState, verdict: Verdict) -> FreeLever | None:
     figures = parse_capacity(words.text)
     requested = figures.requested if figures.requested is not None else words.requested_bytes
     held, capacity = figures.reserved_unallocated, verdict.capacity_bytes
+    if capacity is None:
+        capacity = words.memory.allocated_bytes  # at least that
     if held is None or requested is None or capacity is None:
         return None
     if held < requested or held < _FRAGMENTED * capacity:

@@ -65,10 +65,14 @@ def plan(
             incident,
             "The effective batch or weight decay of the run is not known, so it cannot be kept.",
         )
+    if _unplaced(state, verdict):
+        return Refusal(incident, "It is not known where in the training memory ran out.")
     limit = _limit(state, verdict, policy)
     free = free_lever(state, verdict, laws, limit, earlier, _allowed(user, policy))
     if free is not None:
         return _plan_free(free, recipe, earlier, state, verdict, policy, incident)
+    if verdict.where is Where.VALIDATION and not _validation_batch_known(state):
+        return Refusal(incident, "The validation batch that failed is not known.")
     failed = _failed_batch(state)
     if failed is None:
         return Refusal(incident, "The batch that failed is not known.")
@@ -92,25 +96,28 @@ def _plan_step(
     weighed: list[Rejected] = []
     alone: tuple[Candidate, ...] = ()
     allowed = _allowed(user, policy)
-    unavailable = opt_in.rejected(before, earlier, policy.levers)
-    for levers in combinations(before, earlier, allowed):
-        below = failed + 1 if levers.uses else failed
+    unavailable = opt_in.rejected(before, earlier, policy.levers, state.ranks)
+    unsure = _unsure(state, before, verdict)
+    for levers in combinations(before, earlier, allowed, state.ranks):
+        if levers.alters_unasked and (laws.weak or unsure):
+            continue
+        ranks = levers.ranks or state.ranks
+        most = failed // state.ranks * ranks  # what each device has stays as it is, or gets less
+        below = most + 1 if levers.uses else most
         applied = levers.applied(laws)
         candidates = smaller_batches(
-            user, recipe, state, applied, below, levers.largest_side, levers.pixels
+            user, recipe, state, applied, below, levers.largest_side, levers.pixels, ranks
         )
-        if "batch" not in allowed:
+        if "batch" not in allowed and levers.ranks is None:
             candidates = tuple(each for each in candidates if each.batch == failed)
         if not levers.uses:
             alone = candidates
-        chosen, reason = choose(
-            candidates, applied, limit, failed, verdict, policy, levers, state.ranks
-        )
+        chosen, reason = choose(candidates, applied, limit, most, verdict, policy, levers, ranks)
         if chosen is not None:
             break
         weighed += rejected(candidates, limit, levers.title)
     else:
-        levers, candidates = NOTHING, alone
+        levers, candidates, ranks = NOTHING, alone, state.ranks
         chosen, reason = without_margin(alone, limit, failed, policy)
     if chosen is None:
         if failed <= state.ranks:
@@ -134,8 +141,8 @@ def _plan_step(
         )
         uses, changed = (*uses, use), edits.over(changed)
     title = f"Batch {chosen.batch}" + (f" with {levers.title}" if levers.uses else "")
-    if state.ranks > 1:
-        title += f", {chosen.batch // state.ranks} in each of {state.ranks} ranks"
+    if ranks > 1:
+        title += f", {chosen.batch // ranks} in each of {ranks} ranks"
     return Plan(
         incident=incident,
         attempt=state.attempt + 1,
@@ -148,7 +155,7 @@ def _plan_step(
         rejected=(*unavailable, *weighed[-MAX_REJECTED:]),
         effective_batch=effective,
         original=Edits(recipe.batch, recipe.nbs, recipe.weight_decay),
-        ranks=state.ranks,
+        ranks=ranks,
     )
 
 
@@ -245,6 +252,26 @@ def _failed_batch(state: RunState) -> int | None:
     if batch is None and words is not None and words.place.phase != "validation":
         batch = words.place.batch * state.ranks if words.place.batch is not None else None
     return batch if batch is not None and batch > 0 else None
+
+
+def _unplaced(state: RunState, verdict: Verdict) -> bool:
+    """Whether what failed may be something that no lever of a step answers."""
+    words = state.last_words
+    return verdict.where is Where.UNKNOWN and (words is None or words.place.phase != "data")
+
+
+def _validation_batch_known(state: RunState) -> bool:
+    words = state.last_words
+    told = state.spec.validation_batch if state.spec is not None else None
+    return bool(told) or (words is not None and (words.place.batch or 0) > 1)
+
+
+def _unsure(state: RunState, spec: RunSpec, verdict: Verdict) -> bool:
+    """Whether a cheaper answer may only be unknown: then nothing alters the result."""
+    words = state.last_words
+    if words is None or words.place.pixels is None or verdict.capacity_bytes is None:
+        return True
+    return state.spec is None or None in (spec.checkpointable, spec.image_size_max)
 
 
 def _limit(state: RunState, verdict: Verdict, policy: Policy) -> float | None:

@@ -192,6 +192,7 @@ def _edits_of(edits: Edits, resume: ResumePoint, user: RunSpec) -> dict[str, obj
         "image_size": edits.image_size,
         "pruning": edits.pruning,
         "optimizer_bits": edits.optimizer_bits,
+        "one_gpu": edits.one_gpu is not None,
         "effective_weight_decay": user.effective_weight_decay,
         "iterations_batch": max(user.batch or 0, user.nbs or 0) or None,
         "finish_epoch": unfinished.epoch if unfinished is not None else None,

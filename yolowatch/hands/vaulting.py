@@ -15,26 +15,36 @@ from yolowatch.edges.vault import Vault, VaultedCheckpoint, VaultRefused
 from yolowatch.model import events
 from yolowatch.model.actions import VaultCheckpoint
 
+_MOST_WAITING = 64  # files that are to be copied; a trainer saves to one or two
+
 
 class Vaults:
     """One vault a run directory; `order` never blocks, `settle` waits for what was ordered."""
 
-    def __init__(self, clock: Clock, keep: int, post: events.Post) -> None:
+    def __init__(
+        self, clock: Clock, keep: int, post: events.Post, budget_bytes: int | None = None
+    ) -> None:
         self._clock = clock
         self._keep = keep
+        self._budget_bytes = budget_bytes
         self._post = post
         self._vaults: dict[str, Vault] = {}
         self._newest: dict[str, VaultedCheckpoint] = {}
         self._taken: dict[str, set[Path]] = {}
         self._lock = threading.Lock()
-        self._orders: queue.Queue[VaultCheckpoint | None] = queue.Queue()
-        self._latest: dict[str, VaultCheckpoint] = {}  # by the checkpoint's path
+        self._orders: queue.Queue[str | None] = queue.Queue()  # paths
+        self._waiting: dict[str, VaultCheckpoint] = {}  # the latest order of each path
 
     def of(self, run_dir: str) -> Vault:
         """The vault of a run directory; may be used from any thread."""
         with self._lock:
             if run_dir not in self._vaults:
-                self._vaults[run_dir] = Vault(Path(run_dir), keep=self._keep, clock=self._clock)
+                self._vaults[run_dir] = Vault(
+                    Path(run_dir),
+                    keep=self._keep,
+                    budget_bytes=self._budget_bytes,
+                    clock=self._clock,
+                )
             return self._vaults[run_dir]
 
     def newest(self, run_dir: str) -> VaultedCheckpoint | None:
@@ -48,9 +58,17 @@ class Vaults:
             return frozenset(self._taken.get(run_dir, ()))
 
     def order(self, request: VaultCheckpoint) -> None:
+        """Have a copy taken; of two orders for one path that wait, the later one counts."""
         with self._lock:
-            self._latest[request.path] = request
-        self._orders.put(request)
+            waits = request.path in self._waiting
+            refused = not waits and len(self._waiting) >= _MOST_WAITING
+            if not refused:
+                self._waiting[request.path] = request
+        if refused:
+            reason = f"{_MOST_WAITING} other files wait to be copied"
+            self._post(events.CheckpointRefused(request.path, reason, self._clock.monotonic()))
+        elif not waits:
+            self._orders.put(request.path)
 
     def settle(self) -> None:
         """Return when every copy that was ordered so far is done."""
@@ -62,19 +80,15 @@ class Vaults:
     def work(self) -> None:
         """Take copies until `stop`; the body of the thread."""
         while True:
-            request = self._orders.get()
+            path = self._orders.get()
             try:
-                if request is None:
+                if path is None:
                     return
-                if self._is_outdated(request):
-                    continue  # the file is the newer one already, and its own order follows
+                with self._lock:
+                    request = self._waiting.pop(path)
                 self._post(self._copy(request))
             finally:
                 self._orders.task_done()
-
-    def _is_outdated(self, request: VaultCheckpoint) -> bool:
-        with self._lock:
-            return self._latest[request.path] is not request
 
     def _copy(self, request: VaultCheckpoint) -> events.Event:
         path = Path(request.path)

@@ -62,6 +62,17 @@ class Costs:
     repeat_seconds: float | None = None  # from the last checkpoint to the failure
     seconds_lost: float | None = None  # all of it, up to the first new training batch
 
+    def lost_until(self, seconds: float) -> float:
+        """All of it where the first new batch was trained `seconds` after the new start."""
+        parts = (
+            self.repeat_seconds,
+            self.exit_seconds,
+            self.memory_wait_seconds,
+            self.restart_seconds,
+            seconds,
+        )
+        return sum(part for part in parts if part is not None)
+
 
 @dataclass(frozen=True)
 class Receipt:
@@ -131,9 +142,10 @@ def science_notes(user: RunSpec, plan: Plan, resume: ResumePoint, retried: bool)
             f"The effective batch stays {plan.effective_batch} and the effective weight decay "
             f"stays the same: {after} images a step are accumulated where it was {before}."
         )
+        each = ", in each rank" if plan.ranks > 1 else ""
         notes.append(
             f"BatchNorm computes its statistics over {after // plan.ranks} images at a time "
-            f"instead of {before // plan.ranks}{', in each rank' if plan.ranks > 1 else ''}."
+            f"instead of {before // (edits.one_gpu or plan.ranks)}{each}."
         )
         notes.append(
             "The random order of images and augmentations after the restart differs from that of "

@@ -66,7 +66,7 @@ class RunSpec:
         return self.batch * self.accumulate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where in its training a process stands."""
 
@@ -87,7 +87,7 @@ class Place:
         return self.batch * self.height * self.width
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Memory:
     """What the allocator says; on the CPU `allocated` and `reserved` are what the cap counts."""
 
@@ -107,7 +107,7 @@ class Memory:
         return max(self.capacity_bytes - self.allocated_bytes, 0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One window of about a second."""
 
@@ -120,7 +120,7 @@ class Sample:
     allocated_max_bytes: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Footprint:
     """What one batch took.
 
