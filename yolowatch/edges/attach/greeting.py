@@ -6,6 +6,7 @@ look for its daemon.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Mapping
@@ -29,8 +30,9 @@ class Greeting:
         self._gone = False
         self._changed = threading.Condition()
         self._folder = statedir.socket_directory(environment)
-        try:
-            self.path = self._folder / _NAME
+        self.path = self._folder / _NAME
+        with contextlib.ExitStack() as undo:
+            undo.callback(statedir.remove_socket_directory, self._folder)
             self._listener = Listener(
                 self.path, self._take, uids=frozenset({os.geteuid(), uid}), clock=clock
             )
@@ -38,9 +40,7 @@ class Greeting:
                 os.chown(self.path, uid, -1)
                 os.chown(self._folder, uid, -1)
             self._listener.start()
-        except BaseException:
-            statedir.remove_socket_directory(self._folder)
-            raise
+            undo.pop_all()
 
     def __enter__(self) -> Greeting:
         return self
