@@ -140,7 +140,7 @@ def test_another_users_process_is_not_listened_to() -> None:
     heard: queue.Queue[events.Event] = queue.Queue()
     # Nothing but the listener's own rule is to stand in its way: pytest's directories are private.
     place = tempfile.TemporaryDirectory(prefix="yw-")
-    os.chmod(place.name, 0o755)
+    os.chmod(place.name, 0o755)  # noqa: S103
     path = Path(place.name) / "s"
     uids = frozenset({0})
     listener = Listener(path, lambda e: heard.put(e) is None, uids=uids, clock=SystemClock())
