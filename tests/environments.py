@@ -58,6 +58,11 @@ ENVIRONMENTS = {
         ("ultralytics==8.4.190", "torch-pruning==1.6.1", "bitsandbytes==0.50.2"),
         "import torch_pruning, bitsandbytes; from ultralytics import YOLO",
     ),
+    # With what it sends a training to the ranks by that it spawns.
+    "ultralytics-ranks": Environment(
+        ("ultralytics==8.4.190", "cloudpickle==3.1.2"),
+        "import cloudpickle; from ultralytics import YOLO",
+    ),
     "yolov5": Environment(("yolov5==7.0.14", "numpy<2.4", "setuptools<81"), "import yolov5.train"),
     "yolov9": Environment(
         ("yolov9py==1.1.0", "numpy<2.4", "setuptools<81"),

@@ -33,6 +33,7 @@ exit_grace_seconds: 30
 kill_grace_seconds: 2.5
 memory_wait_seconds: 0
 keep_checkpoints: 3
+vault_gib: 0.5
 """
     assert read(text) == replace(
         Policy(mode="recommend"),
@@ -45,8 +46,9 @@ keep_checkpoints: 3
         kill_grace_seconds=2.5,
         memory_wait_seconds=0.0,
         keep_checkpoints=3,
+        vault_gib=0.5,
     )
-    assert len(config.KEYS) == 9, "a new key belongs in here"
+    assert len(config.KEYS) == 10, "a new key belongs in here"
 
 
 def test_what_must_be_named_is_taken_where_it_is() -> None:
@@ -70,9 +72,9 @@ def test_what_must_be_named_is_taken_where_it_is() -> None:
             "levers: [more gpus]",
             "policy.yaml: more gpus is refused always: a training is not moved",
         ),
-        ("levers: [one gpu]", "policy.yaml: one gpu is refused always: a training is not moved"),
         ("levers: [bacth]", "policy.yaml: levers must be a list of some of: validation batch"),
         ("keep_checkpoints: 0", "keep_checkpoints must be a whole number from 1 to 100, not 0."),
+        ("vault_gib: 0", "vault_gib must be GiB from 0.001 to 1000000, not 0."),
         ("keep_checkpoints: 2.5", "keep_checkpoints must be a whole number from 1 to 100"),
         ("margin: [", "policy.yaml, line 1 is no YAML"),
         ("- margin", "policy.yaml must be a mapping"),

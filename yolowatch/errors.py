@@ -3,6 +3,7 @@
 Each carries the exit code of the process and one sentence that names the cause and the cure.
 Programming mistakes are not here: they end as exit code 125 with a traceback in the log.
 Codes 120 to 125 are yolowatch's own, so that 0 to 119 and 126 to 255 are always the training's.
+`attach` and `detach` pass no training's status on: what they alone can meet has the codes from 110.
 """
 
 from __future__ import annotations
@@ -54,6 +55,26 @@ class CaptureError(LaunchError):
     """How a process was started cannot be read, so that it cannot be started once more."""
 
 
+class ServiceError(YolowatchError):
+    """No daemon answers where a command asks one."""
+
+    exit_code = 118
+    meaning = "no daemon answers"
+
+
+class RefusedError(YolowatchError):
+    """The daemon does not do what was asked, and says why."""
+
+    exit_code = 119
+    meaning = "the daemon refuses what was asked"
+
+
+OF_SERVICE: tuple[type[YolowatchError], ...] = (ServiceError, RefusedError)
+"""Only of commands that ask a daemon and run no training, so that no training's status is hidden.
+
+In the order of their exit codes; the table in the documentation is made from it.
+"""
+
 ALL: tuple[type[YolowatchError], ...] = (
     UsageError,
     ConfigError,
@@ -63,3 +84,84 @@ ALL: tuple[type[YolowatchError], ...] = (
     YolowatchError,
 )
 """In the order of their exit codes; the table in the documentation is made from it."""
+
+
+class AttachError(YolowatchError):
+    """The hook cannot be brought into a process, or out of it; the process is as it was."""
+
+
+class ProcessMissingError(AttachError):
+    """There is no process of this number."""
+
+    exit_code = 110
+    meaning = "there is no such process, or it has ended"
+
+
+class ProcessForbiddenError(AttachError):
+    """The kernel does not let this user into the process."""
+
+    exit_code = 111
+    meaning = "the process belongs to another user, or is closed to debuggers"
+
+
+class ProcessTracedError(AttachError):
+    """A debugger or another tracer holds the process."""
+
+    exit_code = 112
+    meaning = "the process is traced by another program already"
+
+
+class NoPythonError(AttachError):
+    """The process runs no Python that the hook can run in."""
+
+    exit_code = 113
+    meaning = "the process runs no Python from 3.8 on"
+
+
+class OwnProcessError(AttachError):
+    """The process is yolowatch itself."""
+
+    exit_code = 114
+    meaning = "the process is yolowatch itself"
+
+
+class RemoteDebugError(AttachError):
+    """The process was started so that nobody can debug it remotely."""
+
+    exit_code = 115
+    meaning = "the process forbids remote debugging"
+
+
+class NoWayError(AttachError):
+    """No permitted way leads into the process."""
+
+    exit_code = 116
+    meaning = "no permitted way leads into the process: it can be observed from outside only"
+
+
+class PendingAttach(AttachError):
+    """The hook will come, or go, when the main thread next runs Python: not a failure."""
+
+    exit_code = 117
+    meaning = "not yet: the main thread runs no Python, and what was asked for happens when it does"
+
+
+class HookStaysError(AttachError):
+    """The hook cannot leave the process, or there is none in it."""
+
+    exit_code = 118
+    meaning = "the hook cannot leave the process, or is not in it"
+
+
+ATTACHING: tuple[type[AttachError], ...] = (
+    ProcessMissingError,
+    ProcessForbiddenError,
+    ProcessTracedError,
+    NoPythonError,
+    OwnProcessError,
+    RemoteDebugError,
+    NoWayError,
+    PendingAttach,
+    HookStaysError,
+)
+"""Those of `attach` and `detach` alone, in the order of their exit codes."""

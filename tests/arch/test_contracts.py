@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ BROAD_EXCEPTS = {
     "commands/main.py": "the front door: a mistake of yolowatch's own becomes an exit code",
     "daemon/threads.py": "the thread supervisor: no thread of the daemon ends unseen",
     "hook/guard.py": "the hook's boundary: nothing of ours may reach the training",
+    "hook/payload.py": "code in the middle of a running training must not leave an exception there",
     "hook/sitecustomize.py": "a hook that cannot start must not stop the training",
 }
 
@@ -49,11 +51,20 @@ def planted(tmp_path: Path) -> Callable[[dict[str, str]], Path]:
         for room in ["", *rooms.split()]:
             (package / room).mkdir(parents=True, exist_ok=True)
             (package / room / "__init__.py").touch()
-        for name, text in ({"hook/wire.py": "", "errors.py": ""} | modules).items():
+        for name, text in ({"hook/wire.py": "", "errors.py": ""} | named() | modules).items():
+            (package / name).parent.mkdir(exist_ok=True)
             (package / name).write_text(text + "\n")
+        (package / "hands" / "helper" / "__init__.py").touch()
         return package
 
     return build
+
+
+def named() -> dict[str, str]:
+    """The single modules that the contracts name: a contract about one that is not there fails."""
+    text = (PACKAGE.parent / "pyproject.toml").read_text()
+    found = re.findall(r'"yolowatch\.((?:edges|hands)(?:\.[a-z_]+)+)"', text)
+    return {f"{name.replace('.', '/')}.py": "" for name in found}
 
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -211,6 +222,9 @@ def test_a_long_module_is_seen(planted: Callable[[dict[str, str]], Path]) -> Non
         ("edges/a.py", "import pickletools", "Nothing unpickles"),
         ("decide/a.py", "import socket", "do no input or output"),
         ("trainers/a.py", "from subprocess import run", "do no input or output"),
+        ("hands/helper/program.py", "from yolowatch.hands import executor", "The root helper"),
+        ("hands/helper/program.py", "import yolowatch.trainers", "The root helper"),
+        ("hands/helper/program.py", "import yaml", "The root helper"),
     ],
 )
 def test_a_contract_breaks(

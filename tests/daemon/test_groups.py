@@ -36,12 +36,14 @@ def started(folder: Path, policy: Policy | None = None, **told: Any) -> Scene:
     return scene
 
 
-def join(scene: Scene, first: int = 1, parent: int | None = None, **told: Any) -> None:
-    parent = scene.process.pid if parent is None else parent
+def join(
+    scene: Scene, first: int = 1, parent: int | None = None, above: int | None = None, **told: Any
+) -> None:
+    launcher = scene.process if parent is None else process(parent)
     launched = {"local_world_size": 2, "max_restarts": 0, **told}
     for number, who in enumerate(RANKS):
         connection = first + number
-        scene.step(events.HookConnected(who, 0, connection, parent))
+        scene.step(events.HookConnected(who, 0, connection, launcher, above))
         scene.tell("hello", connection, pid=who.pid, rank=number, world_size=2, **launched)
     scene.describe(first)
     # The program of another rank may name its directory after the one that it finds there.
@@ -153,24 +155,64 @@ def test_groups_that_are_not_restarted(tmp_path: Path, told: dict[str, Any], rea
     assert scene.plans() == ()
 
 
-def test_ranks_that_a_trainer_spawned_itself_are_not_restarted(tmp_path: Path) -> None:
-    """Its own process describes the training as well, and their launcher is a child of it."""
+SPAWNED = process(20)  # the launcher that a trainer has started
+
+
+def spawning(folder: Path, **told: Any) -> Scene:
+    """A trainer that has spawned two ranks: its own process describes the training as well."""
+    scene = Scene(folder, entry="script")
+    scene.start()
+    scene.describe(accumulate=None, entry="command", train_calls=1, **told)
+    join(scene, 2, parent=SPAWNED.pid, above=scene.process.pid)
+    return scene
+
+
+def test_ranks_that_a_trainer_spawned_are_one_run_with_it(tmp_path: Path) -> None:
+    scene = spawning(tmp_path)
+    assert scene.core.user is not None
+    assert scene.core.user.entry == "command", "as the process was started that spawned them"
+    fail(scene, 3)
+    scene.wait(GROUP_GRACE_SECONDS + 0.1)
+    assert {each.process for each in scene.of(Signal)} == {LAUNCHER, SPAWNED, *RANKS}
+    # What the trainer says of the ranks that it has lost is no cause.
+    told = replace(build.failed(), exception="CalledProcessError", text="returned status 1")
+    scene.fail(told, 1)
+    end(scene, 2)
+    scene.gone(1)
+    order = scene.asked().remediation
+    assert set(order.processes) == {LAUNCHER, SPAWNED, *RANKS}
+    assert order.plan.edits.batch is not None
+    assert order.plan.edits.batch % 2 == 0
+    assert order.user.entry == "command"
+
+
+def test_a_program_that_spawned_ranks_twice_is_not_started_again(tmp_path: Path) -> None:
+    scene = spawning(tmp_path)
+    scene.describe(accumulate=None, entry="script", train_calls=2)
+    fail(scene, 3)
+    end(scene, 2)
+    scene.gone(1)
+    assert "started 2 trainings" in scene.said[-1]
+    assert scene.plans() == ()
+
+
+def test_ranks_of_another_program_below_the_trainer_are_left_alone(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     scene.start()
     scene.describe(accumulate=None)
-    join(scene, 2, parent=20)
+    join(scene, 2, parent=20, above=30)
     fail(scene, 3)
     assert scene.wait(3600.0) == []
     end(scene, 2)
     scene.gone(1)
     assert scene.status() == 1
-    assert "the trainer has spawned its ranks itself" in scene.said[-1]
+    assert "was started by another program" in scene.said[-1]
 
 
 def test_one_rank_alone_is_not_restarted_without_the_others(tmp_path: Path) -> None:
     scene = Scene(tmp_path)
     scene.step(events.Started(0, LAUNCHER, scene.at))
-    scene.step(events.HookConnected(LAUNCHER, 0, 1, 5))
+    scene.step(events.HookConnected(LAUNCHER, 0, 1, process(5)))
     told = {"rank": 1, "world_size": 2, "local_world_size": 2, "max_restarts": 0}
     scene.tell("hello", 1, pid=10, **told)
     scene.train()

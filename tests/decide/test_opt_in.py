@@ -16,12 +16,13 @@ from yolowatch.decide import opt_in
 from yolowatch.decide.combining import combinations
 from yolowatch.decide.forecast import fit
 from yolowatch.model.opt_in import NEVER, OPT_IN, opt_in_notes
-from yolowatch.model.plan import COSTS, LEVERS, Cost, Edits, Plan, Policy
-from yolowatch.model.run import RunSpec, RunState
+from yolowatch.model.plan import COSTS, LEVERS, Cost, Edits, Plan, Policy, Start
+from yolowatch.model.receipt import ResumePoint, science_notes
+from yolowatch.model.run import Rank, RunSpec, RunState
 from yolowatch.trainers.families import FAMILIES
 
 FULL = replace(ABLE, freezable=11, frozen=0, pruned=0.0, prunable=True, eight_bit=True)
-FIELDS = ("freeze", "image_size", "pruning", "optimizer_bits")
+FIELDS = ("freeze", "image_size", "pruning", "optimizer_bits", "one_gpu")
 
 
 def named(*levers: str) -> Policy:
@@ -41,7 +42,8 @@ def test_they_are_none_of_the_default() -> None:
     assert not set(OPT_IN) & set(Policy().levers)
     assert not set(OPT_IN) & set(COSTS)
     assert not set(NEVER) & {*OPT_IN, *COSTS}
-    assert set(OPT_IN.values()) == {Cost.ALTERS_RESULT}
+    kept = {lever for lever, cost in OPT_IN.items() if cost is not Cost.ALTERS_RESULT}
+    assert kept == {"one gpu"}, "another device computes the same"
 
 
 def test_without_a_name_there_is_no_set_with_them() -> None:
@@ -82,6 +84,8 @@ def test_every_trainer_has_each_or_a_reason(trainer: Any) -> None:
         ("freeze", {"freezable": None}, "does not say which of its layers"),
         ("freeze", {"frozen": 11}, "frozen already"),
         ("image size", {"stride": None}, "the image size is not known"),
+        ("one gpu", {}, "the training is on one device already"),
+        ("one gpu", {"trainer": "yolov5"}, "those of torchrun"),
     ],
 )
 def test_what_is_not_to_be_had_says_why(lever: str, change: dict[str, Any], part: str) -> None:
@@ -111,6 +115,43 @@ def test_a_smaller_image_is_the_largest_that_fits() -> None:
     limit = 0.95 * chosen.capacity_bytes
     assert chosen.predicted_peak_bytes <= limit < law.peak_bytes((size + 32) ** 2)
     assert chosen.edits == Edits(image_size=size, image_size_before=640)
+
+
+def shared(batch: int) -> RunState:
+    """Two ranks of which one fails, with a batch of so many images in all."""
+    words = failed(batch=batch // 2, allocated=22 * GIB, requested=2 * GIB)
+    each = [(1, 640), (batch // 2, 640)]
+    prints = linear_footprints(8 * GIB, 16 * GIB / (batch // 2 * 640**2), each)
+    told = state(words, prints, batch=batch, accumulate=64 // batch, image_size_max=640)
+    return replace(told, rank=Rank(1, 2, 2, 0))
+
+
+def test_one_device_has_no_more_than_each_had() -> None:
+    run = shared(16)
+    user = replace(SPEC, batch=16, accumulate=4)
+    chosen = planned(run, user=user, policy=named("one gpu"))
+    assert [use.name for use in chosen.levers] == ["one gpu", "batch"]
+    assert (chosen.edits.one_gpu, chosen.ranks) == (2, 1)
+    batch = chosen.edits.batch
+    assert batch is not None
+    assert batch <= 8
+    assert chosen.edits.nbs == chosen.effective_batch == 64
+    law = fit(run).training
+    assert law is not None
+    saved = SPEC.parameter_bytes
+    assert saved is not None
+    assert chosen.predicted_peak_bytes == law.peak_bytes(batch * 640**2) - saved
+    point = ResumePoint(Start.RESUME, "it is whole", epoch=3)
+    notes = science_notes(user, chosen, point, retried=False)
+    assert any(note.startswith("One device trains alone what 2 shared") for note in notes)
+    assert any(f"over {batch} images at a time instead of 8." in note for note in notes)
+
+
+def test_a_smaller_batch_on_all_devices_comes_before_one_device() -> None:
+    user = replace(SPEC, batch=16, accumulate=4)
+    chosen = planned(shared(16), user=user, policy=named("one gpu", "batch"))
+    assert [use.name for use in chosen.levers] == ["batch"]
+    assert (chosen.edits.one_gpu, chosen.ranks) == (None, 2)
 
 
 def test_no_image_is_smaller_than_half_of_the_users() -> None:
@@ -159,8 +200,8 @@ def test_the_others_are_taken_alone(lever: str) -> None:
 
 def test_they_come_after_the_others_and_then_together() -> None:
     policy = (*LEVERS, *OPT_IN)
-    titles = [each.title for each in combinations(FULL, Edits(), policy)]
-    first = next(index for index, title in enumerate(titles) if "8-bit" in title)
+    titles = [each.title for each in combinations(FULL, Edits(), policy, 2)]
+    first = next(index for index, title in enumerate(titles) if "one gpu" in title)
     assert not any(name in title for title in titles[:first] for name in OPT_IN)
     assert len(titles) < 3000
     assert any(all(name in title for name in OPT_IN) for title in titles)
@@ -184,6 +225,7 @@ def test_what_is_in_force_is_not_taken_again() -> None:
         (Edits(image_size=320), {"image_size": 320}, None),
         (Edits(pruning=0.25), {"pruned": 0.2}, None),
         (Edits(optimizer_bits=8), {"optimizer": "SGD8bit"}, None),
+        (Edits(one_gpu=2), {}, None),
     ],
 )
 def test_a_lever_that_is_not_in_force_is_seen(
@@ -191,6 +233,12 @@ def test_a_lever_that_is_not_in_force_is_seen(
 ) -> None:
     found = mismatch(edits, SPEC, replace(SPEC, **told))
     assert (found is None) if part is None else part in (found or "")
+
+
+def test_ranks_that_are_still_there_are_seen() -> None:
+    found = mismatch(Edits(one_gpu=2), SPEC, SPEC, ranks=2)
+    assert found == "it is still made of 2 ranks"
+    assert mismatch(Edits(), SPEC, SPEC, ranks=2) is None
 
 
 def test_each_says_what_it_does_to_the_science() -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from yolowatch import errors
+from yolowatch import config, errors
+from yolowatch.commands import configuration
 from yolowatch.commands.levers import page as levers_page
 from yolowatch.commands.main import COMMANDS
 from yolowatch.metrics.reference import reference_markdown
@@ -18,6 +19,7 @@ DOCUMENTS = (
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
+    "docs/configuration.md",
     "docs/levers.md",
     "docs/metrics.md",
     "docs/exit-codes.md",
@@ -37,6 +39,23 @@ def test_the_reference_of_levers_is_current(repo_root: Path) -> None:
     assert (repo_root / "docs" / "levers.md").read_text() == levers_page()
 
 
+def test_the_reference_of_the_configuration_is_current(repo_root: Path) -> None:
+    """`yolowatch configuration > docs/configuration.md` makes it anew."""
+    assert (repo_root / "docs" / "configuration.md").read_text() == configuration.page()
+
+
+def test_the_example_of_a_configuration_is_one() -> None:
+    found = config.service([("example.yaml", configuration.EXAMPLE)])
+    assert (found.users[0].user, found.users[0].mode) == ("alice", "auto")
+
+
+def test_the_exit_codes_of_asking_are_the_codes(repo_root: Path) -> None:
+    rows = re.findall(
+        r"^\| (11\d) \| ([^|]+) \|", (repo_root / "docs" / "exit-codes.md").read_text(), re.M
+    )
+    assert rows == [(str(each.exit_code), each.meaning) for each in errors.OF_SERVICE]
+
+
 @pytest.mark.parametrize("name", ["README.md", "docs/exit-codes.md"])
 def test_the_table_of_exit_codes_is_the_codes(repo_root: Path, name: str) -> None:
     rows = re.findall(r"^\| (12\d) \| ([^|]+) \|", (repo_root / name).read_text(), re.M)
@@ -54,6 +73,7 @@ def test_every_command_is_in_the_readme(repo_root: Path) -> None:
     text = (repo_root / "README.md").read_text()
     missing = [c.name for c in COMMANDS if f"yolowatch {c.name}" not in text]
     assert set(missing) <= {
+        "configuration",
         "demo",
         "levers",
         "metrics",

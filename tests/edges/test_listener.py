@@ -102,7 +102,9 @@ def test_messages_arrive_in_order_between_connected_and_gone(
         client.send(wire.encode("bye", {"finished": True}))
     first, *messages, last = inbox.until_gone()
     own = proc.process_key(os.getpid())
-    assert first == HookConnected(own, os.getuid(), 1, os.getppid())
+    parent = proc.process_key(os.getppid())
+    assert parent is not None
+    assert first == HookConnected(own, os.getuid(), 1, parent, proc.parent_pid(parent.pid))
     kinds = [each.kind for each in messages if isinstance(each, HookMessage)]
     assert kinds == ["hello", *["sample"] * 50, "bye"]
     steps = [

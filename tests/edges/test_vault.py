@@ -14,7 +14,7 @@ import pytest
 from yolowatch.edges import copying
 from yolowatch.edges.files import sha256
 from yolowatch.edges.priority import idle_io, io_priority
-from yolowatch.edges.vault import Vault, VaultRefused
+from yolowatch.edges.vault import Vault, VaultOverBudget, VaultRefused
 
 WriteCheckpoint = Callable[..., Path]
 
@@ -76,6 +76,23 @@ def test_the_newest_two_are_kept(
     newest = vault.newest_valid()
     assert newest is not None
     assert newest.facts == b"afresh"
+
+
+def test_the_copies_keep_within_a_budget(
+    run_dir: Path, last: Path, write_checkpoint: WriteCheckpoint
+) -> None:
+    size = write_checkpoint(last, tensor=bytes(100_000)).stat().st_size
+    roomy = Vault(run_dir, keep=9, budget_bytes=3 * size)
+    for epoch in range(5):
+        roomy.store_checkpoint(last, 0, epoch)
+    assert [name[:6] for name in copies(run_dir)] == ["000003", "000004", "000005"]
+    narrow = Vault(run_dir, keep=9, budget_bytes=2 * size - 1)
+    narrow.store_checkpoint(last, 0, 5)
+    assert [name[:6] for name in copies(run_dir)] == ["000006"], "the newest alone fits"
+    larger = write_checkpoint(last, tensor=bytes(300_000)).stat().st_size
+    with pytest.raises(VaultOverBudget, match=r"last\.pt has .* KiB, and all copies .* may take"):
+        Vault(run_dir, budget_bytes=larger - 1).store_checkpoint(last, 0, 6)
+    assert [name[:6] for name in copies(run_dir)] == ["000006"], "what was there still is"
 
 
 def test_a_damaged_copy_is_passed_over_and_does_not_count(

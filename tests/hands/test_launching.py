@@ -89,6 +89,7 @@ def test_a_later_attempt_gets_its_edits_and_nothing_of_an_earlier_one(tmp_path: 
         "image_size": None,
         "pruning": None,
         "optimizer_bits": None,
+        "one_gpu": False,
         "finish_epoch": None,
         "losses": [],
         "loss_names": [],

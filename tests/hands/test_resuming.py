@@ -219,6 +219,16 @@ def emergency(tmp_path: Path) -> Path:
     return path
 
 
+def test_a_state_beyond_the_budget_of_the_vault_is_left_alone(
+    last: Path, emergency: Path, tmp_path: Path
+) -> None:
+    before = last.read_bytes()
+    small = Vault(tmp_path, budget_bytes=emergency.stat().st_size - 1)
+    assert take_emergency(last, small, TOLD, 0, 10) is None
+    assert last.read_bytes() == before
+    assert emergency.exists()
+
+
 def test_what_it_saved_takes_the_place_of_last(last: Path, vault: Vault, emergency: Path) -> None:
     saved = emergency.read_bytes()
     point = take_emergency(last, vault, TOLD, 0, 10)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from yolowatch.hook.levers.opt_in_ultralytics import frozen_layers, set_arguments
+from yolowatch.hook.levers.opt_in_ultralytics import first_device, frozen_layers, set_arguments
 from yolowatch.hook.observe import layers
 
 
@@ -68,3 +68,24 @@ def test_arguments_that_no_plan_names_stay() -> None:
     assert vars(arguments) == {"imgsz": 640, "freeze": None}
     set_arguments(arguments, {"image_size": 320, "freeze": 10})
     assert vars(arguments) == {"imgsz": 320, "freeze": 10}
+
+
+@pytest.mark.parametrize(
+    ("users", "first"),
+    [
+        ("0,1", "0"),
+        ("[2, 3]", "2"),
+        ("cuda:1,cuda:0", "cuda:1"),
+        ([3, 1], 3),
+        (("0", "1"), "0"),
+        ("-1,-1", "-1"),
+        ("0", "0"),
+    ],
+)
+def test_the_first_device_is_the_users_first(users: Any, first: Any) -> None:
+    assert first_device(users) == first
+    args = SimpleNamespace(device=users)
+    set_arguments(args, {"one_gpu": True})
+    assert args.device == first
+    set_arguments(other := SimpleNamespace(device=users), {"one_gpu": False})
+    assert other.device == users

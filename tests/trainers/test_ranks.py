@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.trainers.scene import Scene
+from tests import environments
+from tests.trainers.scene import Scene, make_images
 from tests.trainers.test_callbacks_family import small_scene, training
 from yolowatch.edges import proc
 from yolowatch.model.identity import ProcessKey
@@ -24,6 +25,8 @@ pytestmark = [pytest.mark.trainers, pytest.mark.slow]
 
 RANKS = 2
 DOWN_SECONDS = 15.0
+# A rank, its launcher and, where a trainer has spawned that, the trainer's own process.
+GROUP = ("pid", "launcher", "root")
 LAUNCHER = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(RANKS))
 
 
@@ -71,12 +74,12 @@ class Deaths(threading.Thread):
                     self.seen_at[pid] = time.monotonic()
 
     def _pids(self) -> set[int]:
-        if len(self._keys) > RANKS:
+        if len(self._keys) > RANKS + 1:
             return set()
         path = self._scene.root / "facts.jsonl"
         told = path.read_text().splitlines(keepends=True) if path.exists() else []
         facts = [json.loads(line) for line in told if line.endswith("\n")]
-        return {fact[name] for fact in facts for name in ("pid", "launcher")}
+        return {fact[name] for fact in facts for name in GROUP if name in fact}
 
     def stop(self) -> None:
         self._over.set()
@@ -149,8 +152,9 @@ def check_healed(
     facts = scene.facts()
     failed = next(fact for fact in facts if fact["event"] == "failed")
     assert failed["rank"] == starved
-    group = {pid for pid in deaths.seen_at if pid in (failed["launcher"], *_pids(facts))}
-    assert len(group) == RANKS + 1, "the launcher and each rank were seen"
+    expected = {fact[name] for fact in facts[:RANKS] for name in GROUP if name in fact}
+    group = expected & deaths.seen_at.keys()
+    assert group == expected, "the launcher and each rank were seen"
     down_seconds = max(deaths.seen_at[pid] for pid in group) - failed["at"]
     print(f"{trainer}: the group was down {down_seconds:.2f} s after rank {starved} had failed")
     record_property("down_seconds", down_seconds)
@@ -165,9 +169,67 @@ def check_healed(
     assert f"in each of {RANKS} ranks" in receipt["plan"]["reason"]
 
 
-def _pids(facts: list[dict[str, Any]]) -> set[int]:
-    """The ranks of the first attempt."""
-    return {fact["pid"] for fact in facts[:RANKS]}
+def spawning_scene(root: Path, starved: int, linger: str) -> Scene:
+    """Of Ultralytics, which is asked for several devices and spawns a rank for each."""
+    python = environments.trainer_python("ultralytics-ranks")
+    scene = Scene(root, python, make_images(python, root / "images", 64))
+    scene.environment |= starving(root, starved) | {"LINGER": linger, "SPAWNS_RANKS": "yes"}
+    return scene
+
+
+@pytest.mark.parametrize(
+    ("starved", "linger"), [pytest.param(1, "600", marks=pytest.mark.slice), (0, "0")]
+)
+def test_one_rank_that_ultralytics_spawned_runs_out_of_memory(
+    starved: int, linger: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    scene = spawning_scene(tmp_path, starved, linger)
+    words = ["batch=48", "epochs=2", "imgsz=160", "device=0,1"]
+    command = [each for each in scene.yolo(*words) if each != "device=cpu"]
+    check_healed(scene, command, "ultralytics", starved, record_property)
+    assert scene.epochs() == [1, 2]
+    assert scene.shown()["receipts"][-1]["user"]["entry"] == "command"
+
+
+def test_one_device_goes_on_alone(tmp_path: Path) -> None:
+    scene = spawning_scene(tmp_path, 1, "0")
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("levers: [one gpu]\nmargin: 0.01\n")
+    words = ["batch=48", "epochs=2", "imgsz=160", "device=0,1"]
+    command = [each for each in scene.yolo(*words) if each != "device=cpu"]
+    done = scene.run(scene.supervised(command, "--policy", str(policy)))
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert "the hook failed" not in done.stdout
+    assert scene.epochs() == [1, 2]
+    first, *_, last = [fact for fact in scene.facts() if fact["event"] == "begins"]
+    assert (first["parallel"], first["batch"]) == ("DistributedDataParallel", 48)
+    assert (last["rank"], last["start_epoch"]) == (-1, 1)
+    assert last["parallel"] == "DetectionModel"
+    assert last["loaded"] == last["batch"] <= 24
+    assert last["batch"] * last["accumulate"] == last["nbs"] == 48
+    assert last["decay"] == first["decay"]
+    receipt = scene.shown()["receipts"][0]
+    assert "one gpu" in [use["name"] for use in receipt["levers"]]
+    assert any("One device trains alone what 2 shared" in note for note in receipt["science"])
+
+
+def test_ranks_that_fail_before_any_checkpoint_begin_afresh(tmp_path: Path) -> None:
+    """Ultralytics removes the directory in which it spawns ranks: here the vault lies in it."""
+    scene = spawning_scene(tmp_path, 1, "0")
+    words = ["batch=48", "epochs=1", "imgsz=160", "device=0,1"]
+    command = [each for each in scene.yolo(*words) if each != "device=cpu"]
+    done = scene.run(scene.supervised(command), {"EARLY": "yes"})
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert "the hook failed" not in done.stdout
+    assert scene.epochs() == [1]
+    receipt = scene.shown()["receipts"][-1]
+    assert receipt["resume"]["start"] == "afresh"
+    assert receipt["outcome"] == "finished"
+    first, *_, last = [fact for fact in scene.facts() if fact["event"] == "begins"]
+    assert last["batch"] < first["batch"] == last["batch"] * last["accumulate"]
+    assert last["save_dir"] == first["save_dir"]
+    (change,) = receipt["files"]
+    assert "batch: 48" in Path(change["copy"]).read_text()
 
 
 def test_a_launcher_that_restarts_ranks_by_itself_is_left_alone(tmp_path: Path) -> None:

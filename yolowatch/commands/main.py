@@ -9,7 +9,20 @@ import traceback
 from collections.abc import Sequence
 
 from yolowatch import __version__, errors
-from yolowatch.commands import demo, levers, metrics, run, runs, show, version
+from yolowatch.commands import (
+    configuration,
+    daemon,
+    demo,
+    levers,
+    metrics,
+    run,
+    runs,
+    show,
+    status,
+    top,
+    verbs,
+    version,
+)
 from yolowatch.commands.base import Command, Parser, nearest
 from yolowatch.edges import terminal
 from yolowatch.errors import UsageError, YolowatchError
@@ -17,11 +30,16 @@ from yolowatch.model.printable import printable
 
 COMMANDS: tuple[Command, ...] = (
     run.Run(),
+    daemon.Daemon(),
     demo.Demo(),
     runs.Runs(),
     show.Show(),
+    status.Status(),
+    top.Top(),
+    *verbs.VERBS,
     metrics.Metrics(),
     levers.Levers(),
+    configuration.Configuration(),
     version.Version(),
 )
 
@@ -83,14 +101,14 @@ def _help() -> str:
         "",
         "usage: yolowatch COMMAND [options]",
         "",
-        *(f"  {command.name:<10}{command.summary}" for command in COMMANDS),
+        *(f"  {command.name:<14}{command.summary}" for command in COMMANDS),
         "",
         "First steps:",
         "  yolowatch demo                                  see a run fail and finish by itself",
         "  yolowatch run -- yolo train data=… model=…      do the same for your training",
         "",
         "`yolowatch COMMAND --help` says more. Exit codes of yolowatch's own:",
-        *(f"  {each.exit_code}  {each.meaning}" for each in errors.ALL),
+        *(f"  {each.exit_code}  {each.meaning}" for each in (*errors.OF_SERVICE, *errors.ALL)),
         "Every other status is the training's; 128 + N where signal N ended it.",
     ]
     return "\n".join(lines)

@@ -104,4 +104,10 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any], str, str]] = {
         "a whole number from 1 to 100",
         "how many copies of checkpoints the vault keeps",
     ),
+    "vault_gib": (
+        "vault_gib",
+        number(0.001, 1e6),
+        "GiB from 0.001 to 1000000",
+        "how much space those copies may take together; what alone takes more is not copied",
+    ),
 }

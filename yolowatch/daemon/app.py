@@ -116,7 +116,9 @@ class _Supervision:
         listener = Listener(sockets / "hook.sock", self._post, uids=uids, clock=self._clock)
         self._listener = listener
         stack.callback(listener.close)
-        self._vaults = Vaults(self._clock, options.policy.keep_checkpoints, self._post)
+        policy = options.policy
+        budget_bytes = round(policy.vault_gib * 2**30)
+        self._vaults = Vaults(self._clock, policy.keep_checkpoints, self._post, budget_bytes)
         driver = nvml.open_nvml()
         stack.callback(driver.close)
         self._launcher = Launcher(
@@ -132,7 +134,7 @@ class _Supervision:
             self._hands, self._clock, options.policy, self._launcher, self._vaults
         )
         self._publisher = Publisher(
-            self._records.run, self.core, listener, self._queue.qsize, self._clock
+            lambda: {self._records.run: self.core}, listener, self._queue.qsize, self._clock
         )
         self._block_signals(stack)  # before any thread: they inherit it
         if options.metrics is not None:
@@ -178,7 +180,8 @@ class _Supervision:
             event = self._next_event()
             began = self._clock.monotonic()
             status = self._perform(self.core.step(event))
-            self._publisher.publish(self._clock.monotonic() - began)
+            self._publisher.count(self._clock.monotonic() - began)
+            self._publisher.publish()
             if progress is not None:
                 progress(self.core)
         self._records.finished(status, self.core.summary())

@@ -13,7 +13,7 @@ from yolowatch.model import events
 from yolowatch.model.actions import VaultCheckpoint
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Edits
-from yolowatch.model.run import RunState
+from yolowatch.model.run import RunSpec, RunState
 from yolowatch.model.verdict import Verdict
 
 MOST_CONNECTIONS = 64  # whose words are kept; a training has one, or one for each rank
@@ -22,10 +22,6 @@ _SAMPLES = 60  # of a process, that a successor gets
 _STARTED_BY_ANOTHER = (
     "the training was started by another program, which has seen it fail; start the training "
     "itself under `yolowatch run`"
-)
-_SPAWNED_BY_TRAINER = (
-    "the trainer has spawned its ranks itself, and what it spawns cannot be restarted from "
-    "outside; train on one device"
 )
 
 
@@ -39,7 +35,8 @@ class Attempt:
     edits: Edits | None = None
     states: dict[int, RunState] = field(default_factory=dict)  # by connection
     processes: dict[int, ProcessKey] = field(default_factory=dict)  # by connection
-    parents: dict[int, int | None] = field(default_factory=dict)  # pids, by connection
+    parents: dict[int, ProcessKey | None] = field(default_factory=dict)  # by connection
+    grandparents: dict[int, int | None] = field(default_factory=dict)  # pids, by connection
     open: set[int] = field(default_factory=set)  # connections that may still speak
     exited: events.ProcessExited | None = None
     asked_to_stop: bool = False
@@ -48,31 +45,51 @@ class Attempt:
     ordered_multi_scale: float | None = None  # the widest range that was ordered meanwhile
     distrusted: str | None = None  # why it is not what the plan said
 
-    def connect(self, connection: int, process: ProcessKey, parent: int | None = None) -> None:
+    def connect(self, event: events.HookConnected) -> None:
         """A hook of this attempt begins to speak, or goes on after its connection was lost."""
-        said = self._said_before(process)
+        connection, said = event.connection, self._said_before(event.process)
         if len(self.states) >= MOST_CONNECTIONS and not self._forget_one():
             return  # a flood: what it says is not listened to
-        self.states[connection] = said
-        self.processes[connection] = process
-        self.parents[connection] = parent
+        self._keep(connection, said, event.process, event.parent, event.grandparent_pid)
         self.open.add(connection)
 
     def _forget_one(self) -> bool:
         """Make room by the oldest closed connection of a process that was not started here."""
         for each, process in self.processes.items():
             if each not in self.open and process != self.process:
-                del self.states[each], self.processes[each], self.parents[each]
+                self._drop(each)
                 return True
         return False
+
+    def _keep(
+        self,
+        connection: int,
+        state: RunState,
+        process: ProcessKey,
+        parent: ProcessKey | None,
+        grandparent_pid: int | None,
+    ) -> None:
+        self.states[connection] = state
+        self.processes[connection] = process
+        self.parents[connection] = parent
+        self.grandparents[connection] = grandparent_pid
+
+    def _drop(self, connection: int) -> RunState:
+        del self.processes[connection], self.parents[connection], self.grandparents[connection]
+        return self.states.pop(connection)
 
     def _said_before(self, process: ProcessKey) -> RunState:
         """What this process said through an earlier connection, which is forgotten."""
         for earlier, known in list(self.processes.items()):
             if known == process and earlier not in self.open:
-                del self.processes[earlier], self.parents[earlier]
-                return self.states.pop(earlier)
+                return self._drop(earlier)
         return RunState(self.number)
+
+    def owns(self, event: events.HookConnected) -> bool:
+        """Whether this process is of the attempt, by what is known or by who started it."""
+        known = event.process in (self.process, *self.processes.values())
+        started = event.parent == self.process or event.grandparent_pid == self.process.pid
+        return known or (self.exited is None and started)
 
     def remember(self) -> AttemptMemento:
         """What a successor of this daemon needs to know of it."""
@@ -82,7 +99,12 @@ class Attempt:
             self.started_at,
             self.edits,
             tuple(
-                Told(_shortened(state), self.processes[each], self.parents[each])
+                Told(
+                    _shortened(state),
+                    self.processes[each],
+                    self.parents[each],
+                    self.grandparents[each],
+                )
                 for each, state in self.states.items()
             ),
             self.exited,
@@ -98,9 +120,7 @@ class Attempt:
         attempt = cls(memento.number, memento.process, memento.started_at, memento.edits)
         for number, told in enumerate(memento.told, 1):
             # Numbers that no connection of a listener has.
-            attempt.states[-number] = told.state
-            attempt.processes[-number] = told.process
-            attempt.parents[-number] = told.parent_pid
+            attempt._keep(-number, told.state, told.process, told.parent, told.grandparent_pid)
         attempt.exited = memento.exited
         attempt.asked_to_stop = memento.asked_to_stop
         attempt.term_sent_at = memento.term_sent_at
@@ -136,7 +156,9 @@ class Attempt:
         """
         group = self.group()
         if group:
-            return ranks.merged(group)
+            together = ranks.merged(group)
+            spec = together.spec
+            return together if spec is None else replace(together, spec=self.as_started(spec))
         ranked = sorted(
             self.states.items(),
             key=lambda item: (item[1].spec is not None, self.processes[item[0]] == self.process),
@@ -155,10 +177,35 @@ class Attempt:
         )
         return [] if alone else told
 
+    def as_started(self, spec: RunSpec) -> RunSpec:
+        """What a rank says of its training, started as the process that spawned it was started."""
+        told = [
+            state.spec
+            for connection, state in self.states.items()
+            if state.rank is None and self.processes[connection] == self.process
+        ]
+        spawner = told[-1] if told and self._ranks() else None
+        if spawner is None:
+            return spec
+        return replace(spec, entry=spawner.entry, train_calls=spawner.train_calls)
+
     def living(self) -> tuple[ProcessKey, ...]:
-        """The process that was started, and those that hold a connection."""
+        """The process that was started, those that hold a connection, and a launcher between."""
         connected = (self.processes[connection] for connection in sorted(self.open))
-        return tuple(dict.fromkeys((self.process, *connected)))
+        return tuple(dict.fromkeys((self.process, *self._launchers(), *connected)))
+
+    def everyone(self) -> tuple[ProcessKey, ...]:
+        """All of its processes that are known."""
+        return tuple(dict.fromkeys((self.process, *self._launchers(), *self.processes.values())))
+
+    def _launchers(self) -> list[ProcessKey]:
+        """Of ranks that the trainer has spawned itself: a process without a connection."""
+        found = (self.parents[each] for each in self._ranks() if self._spawned(each))
+        return [launcher for launcher in found if launcher is not None]
+
+    def _spawned(self, connection: int) -> bool:
+        """Whether this rank was started by a launcher that the training process has started."""
+        return self.grandparents[connection] == self.process.pid and self.trains_directly()
 
     def obstacle(self) -> str | None:
         """Why starting the command again would not start this training again, or None."""
@@ -173,8 +220,8 @@ class Attempt:
                     f"the training is one of {rank.ranks} ranks, and the others would not be "
                     "restarted; start their launcher under `yolowatch run`"
                 )
-            if self.parents[connection] != self.process.pid:
-                return _SPAWNED_BY_TRAINER if self.trains_directly() else _STARTED_BY_ANOTHER
+            if self.parents[connection] != self.process and not self._spawned(connection):
+                return _STARTED_BY_ANOTHER
             unfit = ranks.unfit(rank)
             if unfit is not None:
                 return unfit

@@ -53,7 +53,6 @@ class Core:
         self._ordering = Ordering(records, policy, self.healing)
         self.verdicts: list[Verdict] = []
         self.vaulted = 0
-        self.refused_connections = 0
 
     def begin(self) -> list[Action]:
         """The first action: start the user's own command."""
@@ -82,13 +81,9 @@ class Core:
         self.vaulted = memento.vaulted
         return self.healing.go_on()
 
-    def owns(self, process: ProcessKey, parent_pid: int | None) -> bool:
+    def owns(self, event: events.HookConnected) -> bool:
         """Whether this process belongs to the attempt that runs, or ran last."""
-        if not self._attempts:
-            return False
-        attempt = self._attempts[-1]
-        known = process in (attempt.process, *attempt.processes.values())
-        return known or (self.alive and parent_pid == attempt.process.pid)
+        return bool(self._attempts) and self._attempts[-1].owns(event)
 
     @property
     def over(self) -> bool:
@@ -100,6 +95,10 @@ class Core:
     def process(self) -> ProcessKey | None:
         """The process of the current attempt, dead or alive."""
         return self._attempts[-1].process if self._attempts else None
+
+    def summary(self) -> str:
+        """How the run ended, in one word or two."""
+        return sentences.summary(self.verdicts, self.healing.receipts)
 
     def step(self, event: events.Event) -> list[Action]:
         """Fold one event; what is to be done about it, in order."""
@@ -128,15 +127,6 @@ class Core:
         """What the hook of the current attempt said."""
         return self._attempts[-1].state() if self._attempts else RunState(0)
 
-    def summary(self) -> str:
-        """How the run ended, in one word or two."""
-        kind = self.verdicts[-1].kind if self.verdicts else None
-        if kind is None:
-            return "not started"
-        receipts = self.healing.receipts
-        healed = kind is Kind.FINISHED and receipts and not receipts[-1].failed
-        return f"{kind.value}, healed" if healed else kind.value
-
     def _dispatch(self, event: events.Event) -> list[Action]:
         if isinstance(event, events.Started):
             self._started(event)
@@ -151,13 +141,11 @@ class Core:
             return []
         match event:
             case events.HookConnected():
-                attempt.connect(event.connection, event.process, event.parent_pid)
+                attempt.connect(event)
             case events.HookMessage():
                 return self._message(attempt, event)
             case events.HookGone():
                 return self._gone(attempt, event)
-            case events.HookRefused():
-                self.refused_connections += 1
             case events.ProcessExited():
                 return self._exited(attempt, event)
             case events.SignalReceived():
@@ -210,6 +198,7 @@ class Core:
     def _described(
         self, attempt: Attempt, state: RunState, spec: RunSpec, at: float
     ) -> list[Action]:
+        spec = attempt.as_started(spec)
         first = state.rank is None or state.rank.number == 0
         if not first:
             # The first rank says what the run is; a directory of its own another may have made.
@@ -229,7 +218,7 @@ class Core:
             return []
         if spec.train_calls is not None and spec.train_calls > 1:
             return []  # a further training of the same program is as its author wrote it
-        attempt.distrusted = mismatch(attempt.expected(), self.user, spec)
+        attempt.distrusted = mismatch(attempt.expected(), self.user, spec, state.ranks)
         if attempt.distrusted is None:
             return []
         sentence = f"attempt {attempt.number} is not what was planned: {attempt.distrusted}"
@@ -239,8 +228,7 @@ class Core:
         if attempt.exited is None:
             attempt.asked_to_stop = True
             return [Signal(attempt.process, event.number)] if event.forward else []
-        if self.healing.starting:
-            # The new process may exist already, or may not: it gets the signal once it is known.
+        if self.healing.starting:  # the new process may exist: it gets it once it is known
             self._early.append(replace(event, forward=True))
         elif self.healing.under_way:
             return self.healing.interrupt(event.number)

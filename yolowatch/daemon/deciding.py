@@ -64,7 +64,7 @@ def order_of(
         user.run_dir,
         saved.path if saved is not None else f"{user.run_dir}/weights/last.pt",
         has_saved,
-        tuple(dict.fromkeys((attempt.process, *attempt.processes.values()))),
+        attempt.everyone(),
         attempt.state().emergency,
         copies,
         adopted,

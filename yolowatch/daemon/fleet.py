@@ -118,7 +118,7 @@ class Fleet:
 
     def _connected(self, event: events.HookConnected) -> list[Do]:
         for member in self.members.values():
-            if member.core.owns(event.process, event.parent_pid) and not member.core.over:
+            if member.core.owns(event) and not member.core.over:
                 self._by_connection[event.connection] = member.run
                 return self._deliver(member, event)
         self._newcomers.add(event)
@@ -143,7 +143,7 @@ class Fleet:
                 return []  # it may be the attempt that is being started: soon it is known
             done += self._taken_over(member, newcomer.connected.process)
         process = newcomer.connected.process
-        launcher = newcomer.connected.parent_pid if newcomer.rank else None
+        launcher = newcomer.connected.parent if newcomer.rank else None
         for each in self._newcomers.of(process, launcher):
             each.asked = True
         run = self._new_id()
@@ -225,7 +225,7 @@ class Fleet:
     def _join(self, member: Member) -> list[Do]:
         """Deliver what the newcomers that belong to this run have said so far."""
         done: list[Do] = []
-        for event in self._newcomers.take(lambda c: member.core.owns(c.process, c.parent_pid)):
+        for event in self._newcomers.take(member.core.owns):
             if isinstance(event, events.HookConnected):
                 self._by_connection[event.connection] = member.run
             done += self._deliver(member, event)

@@ -25,7 +25,8 @@ class Told:
 
     state: RunState
     process: ProcessKey
-    parent_pid: int | None
+    parent: ProcessKey | None
+    grandparent_pid: int | None
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,12 @@ from yolowatch.model.plan import Edits
 from yolowatch.model.run import RunSpec
 
 
-def mismatch(edits: Edits, user: RunSpec, spec: RunSpec) -> str | None:
-    """Why a new attempt is not what the plan said, or None; unknown values are no reason."""
+def mismatch(edits: Edits, user: RunSpec, spec: RunSpec, ranks: int = 1) -> str | None:
+    """Why a new attempt, of which `ranks` share each batch, is not what the plan said, or None;
+    unknown values are no reason.
+    """
+    if edits.one_gpu is not None and ranks > 1:
+        return f"it is still made of {ranks} ranks"
     if edits.batch is not None and spec.batch is not None and spec.batch != edits.batch:
         return f"its batch is {spec.batch} instead of {edits.batch}"
     if spec.effective_batch is not None and spec.effective_batch != user.effective_batch:

@@ -62,13 +62,13 @@ class Newcomers:
             newcomer.heard.append(event)
         return newcomer
 
-    def of(self, process: ProcessKey, launcher_pid: int | None = None) -> list[Newcomer]:
+    def of(self, process: ProcessKey, launcher: ProcessKey | None = None) -> list[Newcomer]:
         """Those of this process, or of this launcher's ranks."""
         return [
             each
             for each in self._waiting.values()
             if each.connected.process == process
-            or (launcher_pid is not None and each.connected.parent_pid == launcher_pid)
+            or (launcher is not None and each.connected.parent == launcher)
         ]
 
     def take(self, wanted: Callable[[events.HookConnected], bool]) -> list[events.Event]:

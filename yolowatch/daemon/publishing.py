@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from yolowatch import __version__
 from yolowatch.daemon.core import Core
@@ -17,13 +17,17 @@ from yolowatch.model.verdict import Kind
 
 
 class Publisher:
-    """`publish` is called by the loop, `page` by the threads of the HTTP server."""
+    """`count` and `publish` are called by the loop, `page` by the threads of the HTTP server."""
 
     def __init__(
-        self, run: str, core: Core, listener: Listener, queued: Callable[[], int], clock: Clock
+        self,
+        cores: Callable[[], Mapping[str, Core]],
+        listener: Listener,
+        queued: Callable[[], int],
+        clock: Clock,
     ) -> None:
-        self._run = run
-        self._core = core
+        """`cores` gives each run's core by the run's id, and is called by the loop only."""
+        self._cores = cores
         self._listener = listener
         self._queued = queued
         self._clock = clock
@@ -31,14 +35,17 @@ class Publisher:
         self._cycle_seconds = 0.0
         self._scrapes = 0
         self._scrape_seconds = 0.0
-        self._runs = (self._run_metrics(),)
+        self._runs = self._all_runs()
         self.failures: Callable[[], int] = lambda: 0  # scrapes without an answer; set by the server
 
-    def publish(self, cycle_seconds: float) -> None:
+    def count(self, cycle_seconds: float) -> None:
         """One cycle of the loop is done and took so long."""
         self._cycles += 1
         self._cycle_seconds += cycle_seconds
-        self._runs = (self._run_metrics(),)
+
+    def publish(self) -> None:
+        """From now on a scrape sees what the loop knows at this moment."""
+        self._runs = self._all_runs()
 
     def page(self, accept: str) -> tuple[str, bytes]:
         """Content type and body of a scrape."""
@@ -49,40 +56,8 @@ class Publisher:
             self._scrapes += 1
             self._scrape_seconds += self._clock.monotonic() - began
 
-    def _run_metrics(self) -> RunMetrics:
-        core = self._core
-        healing = core.healing
-        kinds = Counter(v.kind for v in core.verdicts if v.kind.value in INCIDENT_KINDS)
-        receipts = healing.receipts
-        return RunMetrics(
-            run=self._run,
-            phase=self._state(),
-            state=core.state(),
-            hook_connected=core.hook_connected,
-            attempts=core.attempts,
-            incidents=dict(kinds),
-            remediations=Counter(use.name for r in receipts for use in r.plan.levers),
-            remediation_failures=Counter(
-                use.name for r in receipts if r.failed for use in r.plan.levers
-            ),
-            refusals=healing.refused,
-            vaulted=core.vaulted,
-            predicted_peak_bytes=receipts[-1].plan.predicted_peak_bytes if receipts else None,
-        )
-
-    def _state(self) -> str:
-        """One of `table.RUN_STATES`."""
-        core = self._core
-        if core.healing.under_way:
-            return "remediating"
-        if core.alive or not core.verdicts:
-            return "training" if core.state().place.step else "starting"
-        kind = core.verdicts[-1].kind
-        if kind is Kind.FINISHED:
-            return "finished"
-        if kind is Kind.INTERRUPTED:
-            return "stopped"
-        return "refused" if core.healing.refused else "failed"
+    def _all_runs(self) -> tuple[RunMetrics, ...]:
+        return tuple(_run_metrics(run, core) for run, core in self._cores().items())
 
     def _self_metrics(self) -> SelfMetrics:
         return SelfMetrics(
@@ -90,10 +65,45 @@ class Publisher:
             python=platform.python_version(),
             queue_events=self._queued(),
             queue_dropped=self._listener.dropped,
-            messages_rejected=self._core.refused_connections,
+            messages_rejected=self._listener.refused,
             cycles=self._cycles,
             cycle_seconds=self._cycle_seconds,
             scrapes=self._scrapes,
             scrape_seconds=self._scrape_seconds,
             scrape_errors=self.failures(),
         )
+
+
+def _run_metrics(run: str, core: Core) -> RunMetrics:
+    healing = core.healing
+    kinds = Counter(v.kind for v in core.verdicts if v.kind.value in INCIDENT_KINDS)
+    receipts = healing.receipts
+    return RunMetrics(
+        run=run,
+        phase=_state(core),
+        state=core.state(),
+        hook_connected=core.hook_connected,
+        attempts=core.attempts,
+        incidents=dict(kinds),
+        remediations=Counter(use.name for r in receipts for use in r.plan.levers),
+        remediation_failures=Counter(
+            use.name for r in receipts if r.failed for use in r.plan.levers
+        ),
+        refusals=healing.refused,
+        vaulted=core.vaulted,
+        predicted_peak_bytes=receipts[-1].plan.predicted_peak_bytes if receipts else None,
+    )
+
+
+def _state(core: Core) -> str:
+    """One of `table.RUN_STATES`."""
+    if core.healing.under_way:
+        return "remediating"
+    if core.alive or not core.verdicts:
+        return "training" if core.state().place.step else "starting"
+    kind = core.verdicts[-1].kind
+    if kind is Kind.FINISHED:
+        return "finished"
+    if kind is Kind.INTERRUPTED:
+        return "stopped"
+    return "refused" if core.healing.refused else "failed"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from yolowatch.model.plan import Plan, Start
 from yolowatch.model.quantity import bytes_text
-from yolowatch.model.receipt import ResumePoint
+from yolowatch.model.receipt import Receipt, ResumePoint
 from yolowatch.model.run import RunState
+from yolowatch.model.verdict import Kind, Verdict
 
 
 def observed_only(state: RunState) -> str:
@@ -36,3 +39,12 @@ def started_again(plan: Plan, resume: ResumePoint) -> str:
 def healed(receipts: int) -> str:
     times = "once" if receipts == 1 else f"{receipts} times"
     return f"finished: the run ran out of memory {times} and was healed"
+
+
+def summary(verdicts: Sequence[Verdict], receipts: Sequence[Receipt]) -> str:
+    """How a run ended, in one word or two."""
+    if not verdicts:
+        return "not started"
+    kind = verdicts[-1].kind
+    healed = kind is Kind.FINISHED and receipts and not receipts[-1].failed
+    return f"{kind.value}, healed" if healed else kind.value

@@ -18,6 +18,7 @@ class Combination:
 
     `largest_side` is the largest image side with them, in pixels; None is as it is. `pixels` is the
     part of each image's pixels that they leave, `saved_bytes` what they save whatever the batch.
+    `ranks` is how many processes share a batch with them; None is as it is.
     """
 
     uses: tuple[LeverUse, ...] = ()
@@ -26,6 +27,7 @@ class Combination:
     largest_side: int | None = None
     pixels: float = 1.0
     saved_bytes: int = 0
+    ranks: int | None = None
 
     def applied(self, laws: Laws) -> Laws:
         """The laws with these levers in force."""
@@ -51,6 +53,7 @@ class Combination:
             other.largest_side if self.largest_side is None else self.largest_side,
             self.pixels * other.pixels,
             self.saved_bytes + other.saved_bytes,
+            other.ranks if self.ranks is None else self.ranks,
         )
 
     @property

@@ -22,17 +22,19 @@ _CHECKPOINTED = 0.65
 _MIXED = 0.65
 
 
-def combinations(spec: RunSpec, earlier: Edits, allowed: Collection[str]) -> Iterator[Combination]:
+def combinations(
+    spec: RunSpec, earlier: Edits, allowed: Collection[str], ranks: int = 1
+) -> Iterator[Combination]:
     """All sets of levers that this run allows, the cheapest first; the first is empty.
 
     `spec` is the failed attempt's, `earlier` are the edits that it had been given; `allowed` names
-    the levers that the policy permits and the trainer has.
+    the levers that the policy permits and the trainer has; `ranks` share each batch.
     """
     checkpointing = [NOTHING, *_checkpointing(spec, earlier, allowed)]
     narrower = list(_narrower(spec, allowed))
     mixed = list(_mixed_precision(spec, earlier, allowed))
     altering = [NOTHING, *narrower, *mixed, *(m.beside(n) for m in mixed for n in narrower)]
-    for named in (NOTHING, *opt_in.sets(spec, earlier, allowed)):
+    for named in (NOTHING, *opt_in.sets(spec, earlier, allowed, ranks)):
         for altered in altering:
             if altered.largest_side is not None and named.largest_side is not None:
                 continue  # either a narrower range of sizes or smaller ones altogether

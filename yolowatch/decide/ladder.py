@@ -71,12 +71,14 @@ def smaller_batches(
     below: int,
     largest_side: int | None = None,
     pixels: float = 1.0,
+    ranks: int | None = None,
 ) -> tuple[Candidate, ...]:
     """Every divisor of the effective batch below `below`, largest first, with its peaks.
 
     Ranks share a batch in equal parts: only what they can divide counts, with the peaks of one.
     `largest_side` is that of the images, in pixels, where it is not the one that was seen; `pixels`
-    is the part of those that every image is to have.
+    is the part of those that every image is to have. `ranks` are to share a batch; None: as many as
+    did.
     """
     effective_batch = recipe.effective_batch
     image, validation_image = _image_pixels(state), validation_image_pixels(state)
@@ -85,7 +87,7 @@ def smaller_batches(
     if validation_image is not None:
         validation_image = math.ceil(validation_image * pixels)
     failed_batch = (state.spec.batch if state.spec is not None else None) or below
-    found, ranks = [], state.ranks
+    found, ranks = [], ranks or state.ranks
     for batch in range(min(below - 1, effective_batch), 0, -1):
         if effective_batch % batch or batch % ranks:
             continue
@@ -95,7 +97,9 @@ def smaller_batches(
                 laws,
                 batch=batch // ranks,
                 image_pixels=image,
-                validation_batch=_validation_batch(state, batch // ranks, failed_batch // ranks),
+                validation_batch=_validation_batch(
+                    state, batch // ranks, failed_batch // state.ranks
+                ),
                 validation_image_pixels=validation_image,
             )
         objection = _objection(user, effective_batch, batch, ranks, pixels)

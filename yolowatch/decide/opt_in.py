@@ -28,10 +28,15 @@ EIGHT_BIT = ("SGD", "Adam", "AdamW", "RMSprop")
 """The optimizers that have an 8-bit form."""
 
 
-def sets(spec: RunSpec, earlier: Edits, allowed: Collection[str]) -> Iterator[Combination]:
-    """Each setting of a named lever alone, then all levers together; `spec` is the failed one's."""
+def sets(
+    spec: RunSpec, earlier: Edits, allowed: Collection[str], ranks: int = 1
+) -> Iterator[Combination]:
+    """Each setting of a named lever alone, then all levers together; `spec` is the failed one's,
+    of which `ranks` share each batch.
+    """
     sizes = list(_image_sizes(spec, earlier, allowed))
     others = [
+        *_one_gpu(spec, ranks, allowed),
         *_eight_bit(spec, earlier, allowed),
         *_frozen(spec, earlier, allowed),
         *_pruned(spec, earlier, allowed),
@@ -43,21 +48,25 @@ def sets(spec: RunSpec, earlier: Edits, allowed: Collection[str]) -> Iterator[Co
         yield from (together[-1].beside(each) for each in sizes)
 
 
-def rejected(spec: RunSpec, earlier: Edits, asked: Collection[str]) -> tuple[Rejected, ...]:
+def rejected(
+    spec: RunSpec, earlier: Edits, asked: Collection[str], ranks: int = 1
+) -> tuple[Rejected, ...]:
     """A sentence for each named lever that this run cannot have, whatever would fit."""
     found = []
     for lever in OPT_IN:
-        reason = _obstacle(lever, spec, earlier) if lever in asked else None
+        reason = _obstacle(lever, spec, earlier, ranks) if lever in asked else None
         if reason is not None:
             found.append(Rejected(lever, reason))
     return tuple(found)
 
 
-def _obstacle(lever: str, spec: RunSpec, earlier: Edits) -> str | None:
+def _obstacle(lever: str, spec: RunSpec, earlier: Edits, ranks: int = 1) -> str | None:
     """Why a lever that the policy names is not to be had, or None."""
     trainer = family(spec.trainer)
     if trainer is not None and lever in trainer.REFUSED:
         return trainer.REFUSED[lever]
+    if lever == "one gpu" and not earlier.one_gpu and ranks == 1:
+        return "the training is on one device already"
     if lever == "freeze" and not earlier.freeze:
         if not spec.freezable:
             return "the model does not say which of its layers are its backbone"
@@ -79,6 +88,21 @@ def _obstacle(lever: str, spec: RunSpec, earlier: Edits) -> str | None:
 
 def _available(lever: str, spec: RunSpec, earlier: Edits, allowed: Collection[str]) -> bool:
     return lever in allowed and _obstacle(lever, spec, earlier) is None
+
+
+def _one_gpu(spec: RunSpec, ranks: int, allowed: Collection[str]) -> Iterator[Combination]:
+    if "one gpu" not in allowed or ranks == 1:
+        return
+    use = LeverUse(
+        name="one gpu",
+        cost=OPT_IN["one gpu"],
+        before=f"each batch shared by {ranks} devices",
+        after="one device alone",
+        why="the gradients are not kept once more for the other devices",
+    )
+    # Ranks that average their gradients have a copy of each to send.
+    saved = spec.parameter_bytes or 0
+    yield Combination((use,), Edits(one_gpu=ranks), saved_bytes=saved, ranks=1)
 
 
 def _frozen(spec: RunSpec, earlier: Edits, allowed: Collection[str]) -> Iterator[Combination]:

@@ -96,28 +96,28 @@ def _plan_step(
     weighed: list[Rejected] = []
     alone: tuple[Candidate, ...] = ()
     allowed = _allowed(user, policy)
-    unavailable = opt_in.rejected(before, earlier, policy.levers)
+    unavailable = opt_in.rejected(before, earlier, policy.levers, state.ranks)
     unsure = _unsure(state, before, verdict)
-    for levers in combinations(before, earlier, allowed):
+    for levers in combinations(before, earlier, allowed, state.ranks):
         if levers.alters_unasked and (laws.weak or unsure):
             continue
-        below = failed + 1 if levers.uses else failed
+        ranks = levers.ranks or state.ranks
+        most = failed // state.ranks * ranks  # what each device has stays as it is, or gets less
+        below = most + 1 if levers.uses else most
         applied = levers.applied(laws)
         candidates = smaller_batches(
-            user, recipe, state, applied, below, levers.largest_side, levers.pixels
+            user, recipe, state, applied, below, levers.largest_side, levers.pixels, ranks
         )
-        if "batch" not in allowed:
+        if "batch" not in allowed and levers.ranks is None:
             candidates = tuple(each for each in candidates if each.batch == failed)
         if not levers.uses:
             alone = candidates
-        chosen, reason = choose(
-            candidates, applied, limit, failed, verdict, policy, levers, state.ranks
-        )
+        chosen, reason = choose(candidates, applied, limit, most, verdict, policy, levers, ranks)
         if chosen is not None:
             break
         weighed += rejected(candidates, limit, levers.title)
     else:
-        levers, candidates = NOTHING, alone
+        levers, candidates, ranks = NOTHING, alone, state.ranks
         chosen, reason = without_margin(alone, limit, failed, policy)
     if chosen is None:
         if failed <= state.ranks:
@@ -141,8 +141,8 @@ def _plan_step(
         )
         uses, changed = (*uses, use), edits.over(changed)
     title = f"Batch {chosen.batch}" + (f" with {levers.title}" if levers.uses else "")
-    if state.ranks > 1:
-        title += f", {chosen.batch // state.ranks} in each of {state.ranks} ranks"
+    if ranks > 1:
+        title += f", {chosen.batch // ranks} in each of {ranks} ranks"
     return Plan(
         incident=incident,
         attempt=state.attempt + 1,
@@ -155,7 +155,7 @@ def _plan_step(
         rejected=(*unavailable, *weighed[-MAX_REJECTED:]),
         effective_batch=effective,
         original=Edits(recipe.batch, recipe.nbs, recipe.weight_decay),
-        ranks=state.ranks,
+        ranks=ranks,
     )
 
 

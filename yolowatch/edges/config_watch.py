@@ -82,22 +82,19 @@ class ConfigWatch:
 
     def work(self) -> None:
         """Watch in this thread until `close` is called from another."""
-        seen = self._signature()
-        self._look(seen)  # what changed since the loop read it
+        seen: Signature | None = None  # what changed since the loop read it is told at once
         while not self._closing:
-            self._follow()
+            self._follow()  # first, so that what changes after the look wakes it
+            now = self._signature()
+            if now != seen or self._asked:
+                seen = now
+                self._look()
             self._wake.wait(self._pace.poll_silent if self._silent else self._pace.poll)
             while self._wake.is_set() and not self._closing:
                 self._wake.clear()
                 self._wake.wait(self._pace.settle)
-            now = self._signature()
-            if self._closing:
-                return
-            if now != seen or self._asked:
-                seen = now
-                self._look(now)
 
-    def _look(self, signature: Signature) -> None:
+    def _look(self) -> None:
         asked, self._asked = self._asked, False
         found: Documents | str
         try:

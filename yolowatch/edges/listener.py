@@ -57,7 +57,7 @@ class _Peer:
 
 
 class Listener:
-    """A listening socket at `path`, open to processes of `uids` only.
+    """A listening socket at `path`, open to processes of `uids` only; None is everybody's.
 
     Raises AddressError where it cannot listen there. `dropped` counts messages lost to a full
     queue, `refused` connections that were not accepted or were cut.
@@ -68,7 +68,7 @@ class Listener:
         path: Path,
         post: Post,
         *,
-        uids: frozenset[int],
+        uids: frozenset[int] | None,
         clock: Clock,
         bounds: Bounds = Bounds(),
     ) -> None:
@@ -82,7 +82,8 @@ class Listener:
         self._told: set[tuple[int | None, str]] = set()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
-        self._socket = _listening_socket(path, bounds.connections)
+        mode = 0o666 if uids is None else 0o600
+        self._socket = _listening_socket(path, bounds.connections, mode)
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._socket, selectors.EVENT_READ)
@@ -155,7 +156,7 @@ class Listener:
         pid, uid, _ = _PEER_CREDENTIALS.unpack(credentials)
         process = proc.process_key(pid) if pid > 0 else None
         reason = None
-        if uid not in self._uids:
+        if self._uids is not None and uid not in self._uids:
             reason = f"a process of uid {uid} connected, which is not watched here"
         elif process is None:
             reason = "a process connected that cannot be identified: it ended, or /proc hides it"
@@ -170,8 +171,10 @@ class Listener:
         with self._lock:
             self._peers[peer.connection] = peer
         self._selector.register(accepted, selectors.EVENT_READ, peer)
-        parent = proc.parent_pid(pid)
-        self._post_surely(HookConnected(process, uid, peer.connection, parent))
+        parent_pid = proc.parent_pid(pid)
+        parent = proc.process_key(parent_pid) if parent_pid else None
+        above = proc.parent_pid(parent.pid) if parent is not None else None
+        self._post_surely(HookConnected(process, uid, peer.connection, parent, above))
 
     def _read(self, peer: _Peer) -> None:
         for _ in range(_MESSAGES_PER_TURN):
@@ -239,11 +242,11 @@ class Listener:
                 return
 
 
-def _listening_socket(path: Path, backlog: int) -> socket.socket:
+def _listening_socket(path: Path, backlog: int, mode: int) -> socket.socket:
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         listening.bind(os.fspath(path))
-        os.chmod(path, 0o600)
+        os.chmod(path, mode)
         listening.listen(backlog)
         listening.setblocking(False)
     except OSError as error:

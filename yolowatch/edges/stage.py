@@ -2,7 +2,8 @@
 
 The copy is named after its content, so that an upgrade of yolowatch under a running training cannot
 mix two versions of its modules, and a hook that is already loaded keeps finding its own. It is the
-user's own and closed to others, never at a path that somebody else could have made first.
+user's own and closed to others, never at a path that somebody else could have made first; what root
+stages for the processes of others, they can read.
 
 What is staged: the directory that goes on PYTHONPATH, holding `sitecustomize.py`, which every
 Python imports by itself, and the package `yolowatch_hook`, a copy of `yolowatch/hook`.
@@ -37,19 +38,27 @@ class StagedHook:
     sha256: str
 
 
-def stage(state_dir: Path, source: Path = _HOOK) -> StagedHook:
-    """Stage the hook beneath `state_dir`, or find it staged and untouched; raises StateError."""
+def stage(state_dir: Path, source: Path = _HOOK, shared: bool = False) -> StagedHook:
+    """Stage the hook beneath `state_dir`, or find it staged and untouched; raises StateError.
+
+    Others can read it where it is `shared`.
+    """
     files = _files(source)
     digest = _digest(files)
+    return StagedHook(place(state_dir, digest[:16], files, shared), digest)
+
+
+def place(state_dir: Path, name: str, files: Mapping[str, bytes], shared: bool) -> Path:
+    """The directory `name`, or a successor of it, that holds exactly these files; StateError."""
     try:
-        base = _private_directory(state_dir / "hook")
+        base = _own_directory(state_dir / "hook", shared)
         for number in range(_MAX_TAMPERED):
             # One that was tampered with is left for its owner to look at, and never used again.
-            path = base / (digest[:16] if number == 0 else f"{digest[:16]}-{number}")
+            path = base / (name if number == 0 else f"{name}-{number}")
             if not os.path.lexists(path):
-                _write(files, base, path)
-            if _is_intact(path, files):
-                return StagedHook(path, digest)
+                _write(files, base, path, shared)
+            if _is_intact(path, files, shared):
+                return path
     except OSError as error:
         raise StateError(
             f"The hook cannot be staged in {state_dir} ({error.strerror or error}): make room and "
@@ -81,19 +90,22 @@ def _digest(files: Mapping[str, bytes]) -> str:
     return digest.hexdigest()
 
 
-def _write(files: Mapping[str, bytes], base: Path, path: Path) -> None:
+def _write(files: Mapping[str, bytes], base: Path, path: Path, shared: bool) -> None:
     """Write all of it aside, then give it its name at once."""
     temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=base))
     try:
         parents = {parent for name in files for parent in Path(name).parents}
         for each in sorted(parents - {Path(".")}):  # the outer ones first
             (temporary / each).mkdir(mode=0o700)
+            os.chmod(temporary / each, _mode(shared))
+        os.chmod(temporary, _mode(shared))
         for name, content in files.items():
             target = temporary / name
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(target, flags, 0o400)
             try:
                 write_all(descriptor, content)
+                os.fchmod(descriptor, 0o444 if shared else 0o400)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
@@ -114,17 +126,17 @@ def _rename(temporary: Path, path: Path) -> None:
         raise FileExistsError(path) from error
 
 
-def _is_intact(path: Path, files: Mapping[str, bytes]) -> bool:
-    """Whether `path` is ours, closed to others, and holds exactly these files.
+def _is_intact(path: Path, files: Mapping[str, bytes], shared: bool) -> bool:
+    """Whether `path` is ours, closed to others as it is to be, and holds exactly these files.
 
     Python's own caches may lie beside them: only the owner can write them.
     """
-    if not _is_private(path):
+    if not _is_own(path, shared):
         return False
     found = {}
     for directory, subdirectories, names in os.walk(path):
         subdirectories[:] = [each for each in subdirectories if each != "__pycache__"]
-        if not all(_is_private(Path(directory, each)) for each in subdirectories):
+        if not all(_is_own(Path(directory, each), shared) for each in subdirectories):
             return False
         for name in names:
             each = Path(directory, name)
@@ -135,16 +147,21 @@ def _is_intact(path: Path, files: Mapping[str, bytes]) -> bool:
     return found == files
 
 
-def _is_private(path: Path) -> bool:
+def _mode(shared: bool) -> int:
+    return 0o755 if shared else 0o700
+
+
+def _is_own(path: Path, shared: bool) -> bool:
     status = os.lstat(path)
     is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
-    return is_ours and stat.S_IMODE(status.st_mode) & 0o077 == 0
+    return is_ours and stat.S_IMODE(status.st_mode) & 0o777 & ~_mode(shared) == 0
 
 
-def _private_directory(path: Path) -> Path:
+def _own_directory(path: Path, shared: bool) -> Path:
     with contextlib.suppress(FileExistsError):
         path.mkdir(mode=0o700)
-    if not _is_private(path):
+        os.chmod(path, _mode(shared))
+    if not _is_own(path, shared):
         raise StateError(
             f"{path} must be a directory of yours that is closed to others (`chmod 700`), since "
             "code is run from it: move it aside, or give another --state-dir."

@@ -3,7 +3,8 @@
 It lies in the run directory, `.yolowatch/`, so that it counts against the user's own quota and goes
 when the run goes. No trainer writes its checkpoint atomically, and a hard link would share the
 damage: so a copy is made when a checkpoint was saved, and what counts is the copy's own check. The
-newest copies are kept; originals are kept for ever.
+newest copies are kept, as many as are asked for and fit into a budget of bytes; originals are kept
+for ever.
 
 One owner of the run directory at a time is assumed; whoever calls holds its lease.
 """
@@ -32,6 +33,7 @@ from yolowatch.edges.files import (
     sync_directory,
 )
 from yolowatch.edges.priority import idle_io
+from yolowatch.model.quantity import bytes_text
 
 NAME = ".yolowatch"
 RESERVE_BYTES = 256 * 1024**2
@@ -41,6 +43,10 @@ _TEMPORARY = ".yolowatch-new-"  # and a random end; a later call sweeps away wha
 
 class VaultRefused(Exception):
     """Nothing was stored or restored, and why; what was there before still is."""
+
+
+class VaultOverBudget(VaultRefused):
+    """One copy alone is larger than all of them may be together."""
 
 
 @dataclass(frozen=True)
@@ -79,24 +85,25 @@ class Vault:
         run_dir: Path,
         *,
         keep: int = 2,
+        budget_bytes: int | None = None,
         reserve_bytes: int = RESERVE_BYTES,
         clock: Clock | None = None,
     ) -> None:
         self.path = run_dir / NAME
-        self._keep, self._reserve_bytes = keep, reserve_bytes
+        self._keep, self._budget_bytes, self._reserve_bytes = keep, budget_bytes, reserve_bytes
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()  # leftovers and old copies are told by their names alone
 
     def store_checkpoint(self, path: Path, attempt: int, epoch: int) -> VaultedCheckpoint:
-        """A checked copy of the checkpoint at `path`; older ones beyond `keep` are removed.
-
-        Runs at idle I/O priority in the calling thread.
+        """A checked copy of the checkpoint at `path`; once it is whole, older ones beyond `keep`
+        and the budget are removed. Runs at idle I/O priority in the calling thread.
         """
         began = self._clock.monotonic()
         with self._lock, idle_io(), _explained(f"{path} cannot be copied"):
             directory = self._directory("checkpoints")
             temporary = _temporary_in(directory)
             try:
+                self._require_budget(path)
                 source = self._copy(path, temporary, self._reserve_bytes)
                 report = inspect(temporary, with_sha256=True)
                 if not report.valid or report.sha256 is None or report.size_bytes is None:
@@ -220,6 +227,14 @@ class Vault:
                 f"{size_bytes} bytes must leave {reserve_bytes}"
             )
 
+    def _require_budget(self, path: Path) -> None:
+        size_bytes = os.stat(path).st_size
+        if self._budget_bytes is not None and size_bytes > self._budget_bytes:
+            raise VaultOverBudget(
+                f"{path} has {bytes_text(size_bytes)}, and all copies in the vault together may "
+                f"take {bytes_text(self._budget_bytes)}"
+            )
+
     def _listed(self) -> list[VaultedCheckpoint]:
         """All copies by their names, newest first; `sha256` is only its beginning, unchecked."""
         found = []
@@ -233,13 +248,18 @@ class Vault:
         return sorted(found, key=lambda each: each.sequence, reverse=True)
 
     def _prune(self) -> None:
-        """Remove what is older than the newest `keep` whole ones."""
-        whole = 0
+        """Remove what is older than the newest `keep` whole ones, or than those within budget."""
+        whole = used_bytes = 0
+        full = False
         for found in self._listed():
-            if whole >= self._keep:
+            size_bytes = os.lstat(found.copy).st_size
+            over = self._budget_bytes is not None and used_bytes + size_bytes > self._budget_bytes
+            full = full or whole >= self._keep or (whole > 0 and over)
+            if full:
                 remove(found.copy)
-            elif looks_whole(found.copy):  # its bytes were checked when it was stored
-                whole += 1
+                continue
+            used_bytes += size_bytes
+            whole += looks_whole(found.copy)  # its bytes were checked when it was stored
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,29 +16,20 @@ from yolowatch.edges.ancestry import ancestors
 from yolowatch.edges.capture import capture
 from yolowatch.edges.captures import CaptureStore, Kept
 from yolowatch.edges.clock import Clock, SystemClock
-from yolowatch.edges.names import group_names, user_name
 from yolowatch.edges.nvml import Nvml
 from yolowatch.errors import CaptureError
 from yolowatch.hands.executor import Executor
 from yolowatch.hands.exits import Exits
+from yolowatch.hands.inspecting import adoption, inspected
 from yolowatch.hands.launching import Hooking, Launcher, as_captured
 from yolowatch.hands.local import LocalHands
 from yolowatch.hands.port import Inspected, PostOf
 from yolowatch.hands.standing_by import StandBy
 from yolowatch.hands.vaulting import Vaults
 from yolowatch.model.actions import RestoreFiles, RunStep, VaultCheckpoint
-from yolowatch.model.adoption import Adoption
 from yolowatch.model.events import CheckpointRefused, StepDone, StepFailed
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Policy
-
-_SCHEDULERS = {
-    "SLURM_JOB_ID": "Slurm",
-    "PBS_JOBID": "PBS",
-    "LSB_JOBID": "LSF",
-    "JOB_ID": "Grid Engine",
-    "KUBERNETES_SERVICE_HOST": "Kubernetes",
-}
 
 
 @dataclass(frozen=True)
@@ -86,7 +77,7 @@ class InProcessHands:
                 "room in the service's runtime directory."
             ) from error
         self._keep(run, self._build(run, kept))
-        return _inspected(kept)
+        return inspected(kept)
 
     def forget(self, run: str) -> None:
         self._keep(run, None)
@@ -129,7 +120,7 @@ class InProcessHands:
 
     def _build(self, run: str, kept: Kept) -> _Run:
         policy, captured = self._policy_of(run), kept.captured
-        stand_by = StandBy(_adoption(kept), self._grace_seconds(), self._clock)
+        stand_by = StandBy(adoption(kept), self._grace_seconds(), self._clock)
         start = as_captured(captured, run, self._clock, stand_by.claim)
         launcher = Launcher(
             captured.argv,
@@ -162,37 +153,3 @@ class InProcessHands:
         if before is not None:
             before.vaults.stop()
             before.stand_by.release()
-
-
-def _inspected(kept: Kept) -> Inspected:
-    captured = kept.captured
-    return Inspected(
-        captured.uid,
-        captured.gid,
-        captured.argv,
-        captured.cwd,
-        user_name(captured.uid),
-        group_names((captured.gid, *captured.groups)),
-        kept.ancestors,
-        _scheduler(captured.environment),
-    )
-
-
-def _adoption(kept: Kept) -> Adoption:
-    captured = kept.captured
-    return Adoption(
-        captured.process,
-        captured.uid,
-        captured.argv,
-        captured.cwd,
-        ancestors=kept.ancestors,
-        scheduler=_scheduler(captured.environment),
-    )
-
-
-def _scheduler(environment: Mapping[str, str]) -> str | None:
-    """Who gave the process its place on this machine, and alone may give it another."""
-    for name, scheduler in _SCHEDULERS.items():
-        if environment.get(name):
-            return f"{scheduler} started the training, and restarts are its own business"
-    return None

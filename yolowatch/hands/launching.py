@@ -18,6 +18,7 @@ from yolowatch.edges.markers import read_marker
 from yolowatch.edges.nvml import Nvml
 from yolowatch.edges.vault import NAME as VAULT
 from yolowatch.hands.detached import start_detached
+from yolowatch.hands.memory import wait_for_memory
 from yolowatch.hands.port import Hands, Launched
 from yolowatch.model.actions import Launch
 from yolowatch.model.captured import Captured
@@ -26,8 +27,6 @@ from yolowatch.model.plan import Edits, Policy, Start
 from yolowatch.model.receipt import ResumePoint
 from yolowatch.model.run import RunSpec
 from yolowatch.trainers.families import family
-
-_POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -56,12 +55,17 @@ def as_child(hands: Hands, watch: Callable[[Launched], None]) -> StartCommand:
 
 
 def as_captured(
-    captured: Captured, run: str, clock: Clock, claim: Callable[[Path], None]
+    captured: Captured,
+    run: str,
+    clock: Clock,
+    claim: Callable[[Path], None],
+    begin: Callable[..., ProcessKey] = start_detached,
 ) -> StartCommand:
     """Attempts are detached processes that get what the captured one had got.
 
     `claim` raises where the run directory is not ours just before a start. An attempt that was
-    executed by a daemon that did not live to tell is not executed again.
+    executed by a daemon that did not live to tell is not executed again. `begin` is called as
+    `start_detached`.
     """
 
     def start(
@@ -73,7 +77,7 @@ def as_captured(
         if started is not None:
             return started
         claim(run_dir)
-        return start_detached(
+        return begin(
             captured,
             command,
             environment,
@@ -138,36 +142,9 @@ class Launcher:
         return environment
 
     def wait_for_memory(self, device: str | None, processes: Sequence[ProcessKey]) -> str:
-        """Until no process of the failed attempt is on the device; bounded by the policy.
-
-        Returns what was waited for. An unreadable device counts as not yet free.
-        """
-        if device is None or not device.startswith("cuda"):
-            return "nothing to wait for: the memory of a CPU process ends with it"
-        if self._nvml.reason is not None:
-            return f"not waited, the processes are gone: {self._nvml.reason}"
-        pids = {process.pid for process in processes}
-        deadline = self._clock.monotonic() + self._policy.memory_wait_seconds
-        while True:
-            holding = self._holding(pids)
-            if holding is not None and not holding:
-                return "the device's memory is back"
-            if self._clock.monotonic() >= deadline:
-                return "went on: the device's memory was not seen to be back in time"
-            self._clock.sleep(_POLL_SECONDS)
-
-    def _holding(self, pids: set[int]) -> set[int] | None:
-        """Which of these still hold memory on any device; None where that cannot be read."""
-        holding: set[int] = set()
-        readings = self._nvml.devices()
-        if not readings:
-            return None
-        for reading in readings:
-            users = self._nvml.processes(reading.index)
-            if users is None:
-                return None
-            holding |= {user.pid for user in users} & pids
-        return holding
+        """See `hands.memory`; bounded by the policy."""
+        seconds = self._policy.memory_wait_seconds
+        return wait_for_memory(device, processes, self._nvml, self._clock, seconds)
 
 
 def _expand_segments(environment: dict[str, str]) -> None:
@@ -215,6 +192,7 @@ def _edits_of(edits: Edits, resume: ResumePoint, user: RunSpec) -> dict[str, obj
         "image_size": edits.image_size,
         "pruning": edits.pruning,
         "optimizer_bits": edits.optimizer_bits,
+        "one_gpu": edits.one_gpu is not None,
         "effective_weight_decay": user.effective_weight_decay,
         "iterations_batch": max(user.batch or 0, user.nbs or 0) or None,
         "finish_epoch": unfinished.epoch if unfinished is not None else None,

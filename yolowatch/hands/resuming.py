@@ -11,7 +11,7 @@ from pathlib import Path
 
 from yolowatch.edges.checkpoints import CheckpointReport, inspect
 from yolowatch.edges.files import remove
-from yolowatch.edges.vault import Vault, VaultedCheckpoint
+from yolowatch.edges.vault import Vault, VaultedCheckpoint, VaultOverBudget
 from yolowatch.model.plan import Start
 from yolowatch.model.receipt import ResumePoint
 from yolowatch.model.run import EmergencySave
@@ -63,7 +63,8 @@ def take_emergency(
 ) -> ResumePoint | None:
     """Put what the failed training saved of itself in the place of `last`, by way of the vault.
 
-    None where there is no such file, or where it is not what was told: then it is left alone.
+    None where there is no such file, where it is not what was told, or where it is larger than the
+    vault may be: then it is left alone.
     Raises OSError or VaultRefused where files cannot be handled.
     """
     path = vault.path / EMERGENCY
@@ -78,7 +79,10 @@ def take_emergency(
         return None
     if epochs is not None and told.epoch + (not told.complete) >= epochs:
         return None
-    copy = vault.store_checkpoint(path, attempt, told.epoch)
+    try:
+        copy = vault.store_checkpoint(path, attempt, told.epoch)
+    except VaultOverBudget:
+        return None
     vault.restore(copy, last)
     remove(path)
     reason = "the failed training saved its state after its last optimizer step"

@@ -21,9 +21,12 @@ _MOST_WAITING = 64  # files that are to be copied; a trainer saves to one or two
 class Vaults:
     """One vault a run directory; `order` never blocks, `settle` waits for what was ordered."""
 
-    def __init__(self, clock: Clock, keep: int, post: events.Post) -> None:
+    def __init__(
+        self, clock: Clock, keep: int, post: events.Post, budget_bytes: int | None = None
+    ) -> None:
         self._clock = clock
         self._keep = keep
+        self._budget_bytes = budget_bytes
         self._post = post
         self._vaults: dict[str, Vault] = {}
         self._newest: dict[str, VaultedCheckpoint] = {}
@@ -36,7 +39,12 @@ class Vaults:
         """The vault of a run directory; may be used from any thread."""
         with self._lock:
             if run_dir not in self._vaults:
-                self._vaults[run_dir] = Vault(Path(run_dir), keep=self._keep, clock=self._clock)
+                self._vaults[run_dir] = Vault(
+                    Path(run_dir),
+                    keep=self._keep,
+                    budget_bytes=self._budget_bytes,
+                    clock=self._clock,
+                )
             return self._vaults[run_dir]
 
     def newest(self, run_dir: str) -> VaultedCheckpoint | None:

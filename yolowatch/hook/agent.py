@@ -1,24 +1,26 @@
 """The thread that talks to the daemon.
 
 One daemon thread and one non-blocking socket. A message that cannot be sent at once is dropped and
-counted; a daemon that is gone is looked for again. The thread starts when there is something to
-watch, never on import, and a forked child closes the socket and stays silent.
+counted; a daemon that is gone is looked for again, after a second and then ever less often. The
+thread starts when there is something to watch, never on import, and a forked child closes the
+socket and stays silent.
 """
 
 import os
 import socket
-import sys
 import threading
 import time
 
-from . import allocator, orders, wire
+from . import addresses, allocator, orders, wire
 from .footprint import Footprints
 from .guard import entry, faults
+from .hello import hello
 from .place import place
 
 CALM_SECONDS = 1.0
 DANGER_SECONDS = 0.1
-_RECONNECT_SECONDS = 5.0
+_RECONNECT_SECONDS = 1.0, 15.0  # between two looks: at first, and at most
+_END_SECONDS = 5.0
 _NEAR = 0.10  # of the capacity: below this headroom the windows are short
 _LAST_WORDS_SECONDS = 0.5
 
@@ -29,7 +31,10 @@ class Agent:
     def __init__(self):
         self._lock = threading.Lock()
         self._socket = None
+        self.address = None  # of the daemon at the other end
+        self._greeting = None  # an address that is tried first, for one connection
         self._retry_at = 0.0
+        self._pause = _RECONNECT_SECONDS[0]
         self._trusted = False  # whether who listens there may give orders
         self._wake = threading.Event()
         self._thread = None
@@ -50,10 +55,32 @@ class Agent:
         if self._allocator is None or (device is not None and device != self._allocator.name):
             self._allocator = allocator.current(device)
             self.footprints = Footprints(self._allocator)
-        if self._thread is None and os.environ.get("YOLOWATCH_SOCKET"):
+        if self._thread is None and (self._greeting or addresses.known()):
             self._pid = os.getpid()
             self._thread = threading.Thread(target=self._loop, name="yolowatch-hook", daemon=True)
             self._thread.start()
+
+    def greet(self, address):
+        """Say HELLO at this address before any other, and stay until that connection ends."""
+        with self._lock:
+            self._greeting, self._retry_at = address, 0.0
+        self._wake.set()
+
+    def is_connected(self):
+        """Whether a daemon is at the other end now."""
+        with self._lock:
+            return self._socket is not None and not _has_ended(self._socket)
+
+    def end(self):
+        """Close the connection and end the thread, which may be the caller's own."""
+        self._wake.set()
+        thread, self._thread = self._thread, None
+        if thread is not None and thread.ident != threading.get_ident():
+            # Not `join`, which would leave a stand-in for a calling thread that is not Python's.
+            deadline = time.monotonic() + _END_SECONDS
+            while thread.is_alive() and time.monotonic() < deadline:
+                time.sleep(0.001)
+            self.close()
 
     def tell(self, kind, **fields):
         """Send one message now; False when it was dropped."""
@@ -106,32 +133,49 @@ class Agent:
     def _connect(self):
         if os.getpid() != self._pid or time.monotonic() < self._retry_at:
             return False
-        self._retry_at = time.monotonic() + _RECONNECT_SECONDS
+        self._retry_at = time.monotonic() + self._pause
+        self._pause = min(self._pause * 2, _RECONNECT_SECONDS[1])
+        greeting = [self._greeting] if self._greeting else []
+        return any(self._connect_to(address) for address in greeting + addresses.known())
+
+    def _connect_to(self, address):
         fresh = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         try:
             fresh.setblocking(False)
-            fresh.connect(os.environ["YOLOWATCH_SOCKET"])
-            fresh.send(wire.encode("hello", _hello()), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            fresh.connect(address)
+            fresh.send(wire.encode("hello", hello()), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
             if self._run_fields is not None:
                 fresh.send(wire.encode("run", self._run_fields), socket.MSG_DONTWAIT)
         except OSError:
             fresh.close()
             return False
-        self._socket, self._trusted = fresh, orders.is_trusted(fresh)
+        self._socket, self._trusted, self.address = fresh, orders.is_trusted(fresh), address
+        self._pause = _RECONNECT_SECONDS[0]
         return True
+
+    def close(self):
+        """End the connection; whoever greeted is not looked for again, but the daemon at once."""
+        with self._lock:
+            self._close()
 
     def _close(self):
         held, self._socket = self._socket, None
         if held is not None:
             held.close()
-            self._retry_at = time.monotonic() + _RECONNECT_SECONDS
+            was_greeting = self.address == self._greeting
+            self._retry_at = 0.0 if was_greeting else time.monotonic() + self._pause
+            self._greeting = self.address = None
 
     def _loop(self):
         interval = CALM_SECONDS
         while faults.armed:
             began = time.monotonic()
             self._wake.wait(interval)
-            interval = self.window(time.monotonic() - began) or CALM_SECONDS
+            self._wake.clear()
+            if faults.armed:
+                interval = self.window(time.monotonic() - began) or CALM_SECONDS
+            if orders.farewell:
+                _leave(self, orders.farewell.pop())
         _tell_faults()
 
     def window(self, seconds):
@@ -217,29 +261,32 @@ def _report(fresh):
         agent.tell("fault", where=where, text=text, count=faults.count)
 
 
+@entry
+def _leave(self, order):
+    """Take the hook out of this process, as the daemon has ordered; this thread ends with it."""
+    from . import leaving
+
+    reason = leaving.obstacle()
+    kept = leaving.leave() if reason is None else []
+    if kept:
+        reason = "wrapped by somebody else since, and passive now: " + ", ".join(kept)
+    if not faults.armed:
+        leaving.forget()
+    self.tell("ack", id=order, accepted=reason is None or bool(kept), reason=reason)
+    if not faults.armed:
+        self.close()
+
+
+def _has_ended(connection):
+    try:
+        return not connection.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
 def _tell_faults():
     fresh, faults.fresh[:] = list(faults.fresh), []
     if fresh:
         _report(fresh)
-
-
-def _hello():
-    torch = sys.modules.get("torch")
-    return {
-        "pid": os.getpid(),
-        "attempt": int(os.environ.get("YOLOWATCH_ATTEMPT", "0")),
-        "hook": os.path.basename(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
-        "python": "%d.%d.%d" % sys.version_info[:3],
-        "torch": getattr(torch, "__version__", None),
-        "argv": list(getattr(sys, "orig_argv", sys.argv)),
-        "rank": _from_launcher("RANK", -1),
-        "world_size": _from_launcher("WORLD_SIZE", 0),
-        "local_world_size": _from_launcher("LOCAL_WORLD_SIZE"),
-        "max_restarts": _from_launcher("TORCHELASTIC_MAX_RESTARTS"),
-    }
-
-
-def _from_launcher(name, otherwise=None):
-    """A number that the launcher of ranks leaves in the environment of each."""
-    text = os.environ.get(name, "")
-    return int(text) if text.lstrip("-").isdigit() else otherwise

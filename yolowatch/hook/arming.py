@@ -1,18 +1,25 @@
 """When the hook becomes active: an import hook that waits for torch and for the trainers.
 
 Nothing is watched, sent or started before torch is imported, so that every other Python process
-costs only this module. Processes that a DataLoader spawns are left alone.
+costs only this module. Processes that a DataLoader spawns are left alone. In a process that runs
+already, what waits there for its import may be imported, or be just in the middle of it.
 """
 
 import os
 import sys
+import time
+import types
 
+from . import patches
 from .guard import entry, faults
 
 # Modules after whose import something of ours is installed.
 _WATCHED = ("torch", "ultralytics.engine.trainer")
-# YOLOv5 and what grew out of it have this one, in whatever package or in none.
+# YOLOv5 and what grew out of them have this one, in whatever package or in none.
 _CALLBACKS = "utils.callbacks"
+_LOOK_AGAIN_SECONDS = 0.05
+
+_come = set()  # watched modules for which ours is installed
 
 
 def _is_watched(name):
@@ -44,6 +51,7 @@ def _run_after(spec, name):
         # An attribute of this one loader: its class, and so what else it can do, stays as it was.
         del loader.exec_module
         execute(module)
+        _come.discard(name)  # another module of that name, or the first one
         arrived(name)
 
     loader.exec_module = exec_module
@@ -55,6 +63,9 @@ def arrived(name):
     from . import oom  # everything is loaded from here on, in one version
     from .observe import callbacks_family, optimizers, ultralytics
 
+    if name in _come:
+        return
+    _come.add(name)
     if name == "torch":
         oom.install()
         optimizers.install()
@@ -64,7 +75,7 @@ def arrived(name):
         callbacks_family.install(name)
 
 
-def _is_worker():
+def is_worker():
     """Whether this process was started by multiprocessing to serve another one."""
     with open("/proc/self/cmdline", "rb") as file:
         words = file.read().split(b"\0")
@@ -73,15 +84,49 @@ def _is_worker():
 
 @entry
 def arm():
-    """Install the import hook; called once, at the start of the interpreter."""
-    if _is_worker():
+    """Install the import hook, once a process; what waits for its module here, it finds."""
+    if any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        return
+    if is_worker():
         faults.armed = False
         return
-    os.register_at_fork(after_in_child=_disarm)
-    sys.meta_path.insert(0, _Finder())
+    _silence_children()
+    finder = _Finder()
+    sys.meta_path.insert(0, finder)
+    patches.later(_remove, finder)
     for name in list(sys.modules):
-        if _is_watched(name):
+        if _is_watched(name) and _is_imported(name):
             arrived(name)
+
+
+def _is_imported(name):
+    """Wait, in the thread of an attached hook only, for the end of an import that has begun."""
+    while faults.armed:
+        spec = getattr(sys.modules.get(name), "__spec__", None)
+        if not getattr(spec, "_initializing", False):
+            return name in sys.modules
+        time.sleep(_LOOK_AGAIN_SECONDS)
+    return False
+
+
+def _remove(finder):
+    if finder in sys.meta_path:
+        sys.meta_path.remove(finder)
+
+
+def _silence_children():
+    """The interpreter keeps for ever what is to run after a fork: it gets a function that knows
+    nothing of this module, and a list that is emptied when the hook goes.
+    """
+    held = [_disarm]
+    in_child = types.FunctionType(_call_each.__code__, {}, "_call_each", (held,))
+    os.register_at_fork(after_in_child=in_child)
+    patches.later(held.clear)
+
+
+def _call_each(held):
+    for each in held:
+        each()
 
 
 @entry

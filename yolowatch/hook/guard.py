@@ -7,6 +7,8 @@ failing switches itself off. KeyboardInterrupt and SystemExit pass: they belong 
 
 import functools
 
+from . import patches
+
 MAX_FAULTS = 100
 
 
@@ -83,4 +85,4 @@ def around(owner, name, before=None, after=None, failed=None):
             after(result, *args, **kwargs)
         return result
 
-    setattr(owner, name, announced if after is None and failed is None else wrapper)
+    patches.put(owner, name, announced if after is None and failed is None else wrapper)

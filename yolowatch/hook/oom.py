@@ -9,6 +9,7 @@ import atexit
 import sys
 import threading
 
+from . import patches
 from .agent import agent
 from .guard import entry
 from .levers import emergency
@@ -106,7 +107,7 @@ def install():
         _final(value)
         previous(kind, value, traceback)
 
-    sys.excepthook = excepthook
+    patches.put(sys, "excepthook", excepthook)
     previous_thread = getattr(threading, "excepthook", None)
     if previous_thread is not None:
 
@@ -115,9 +116,11 @@ def install():
                 _thread_died(arguments.exc_value)
             previous_thread(arguments)
 
-        threading.excepthook = thread_excepthook
+        patches.put(threading, "excepthook", thread_excepthook)
     atexit.register(emergency.save)  # the later one runs first
     atexit.register(_at_exit)
+    patches.later(atexit.unregister, emergency.save)
+    patches.later(atexit.unregister, _at_exit)
 
 
 @entry

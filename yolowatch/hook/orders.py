@@ -24,6 +24,8 @@ class OrderError(ValueError):
 
 
 waiting = {}  # name -> (id, value): accepted, and not carried out yet
+farewell = []  # ids of orders to leave this process, which the agent's own thread carries out
+LEAVE = "detach"
 _taken = {}  # name -> what the trainer of this moment takes: (lowest, highest) value
 
 
@@ -56,6 +58,9 @@ def received(data, trusted):
         return None
     if kind != "order" or "id" not in fields:
         return None
+    if fields.get("name") == LEAVE and trusted:
+        farewell.append(fields["id"])
+        return None  # it is answered when everything is taken back
     reason = _against(fields.get("name"), fields.get("value"), trusted)
     if reason is None:
         waiting[fields["name"]] = fields["id"], fields["value"]

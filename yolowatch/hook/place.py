@@ -9,6 +9,7 @@ class Place:
     """The phase (one of `wire.PHASES`), epoch, step and shape of the batch; None is unknown.
 
     `trained_epoch` is the epoch whose training is complete, while no checkpoint has it yet;
+    `train_calls` is None in a process that had trained for an unknown time when the hook came;
     `reading` says whether the footprints read the batch that is worked on, which they rarely do.
     """
 
@@ -30,9 +31,15 @@ class Place:
         self.phase = "setup"
         self.epoch = self.batch = self.height = self.width = self.accumulate = self.boxes = None
         self.step = 0
-        self.train_calls = 0
+        self.train_calls: int | None = 0
         self.trained_epoch = None
         self.reading = False
+
+    def another_training(self):
+        """A training begins; after some that were not seen begin, it is at least the second."""
+        self.train_calls = 2 if self.train_calls is None else self.train_calls + 1
+        self.phase = "setup"
+        self.step = 0
 
     def fields(self):
         """The fields of `wire`'s place."""

@@ -74,6 +74,8 @@ FIELDS = {
         "world_size": Int(0, 1 << 16),
         "local_world_size": Int(0, 1 << 16),  # of the ranks, those on this machine
         "max_restarts": Int(0, 1 << 16),  # of failed ranks, by their launcher itself
+        "late": Bool(),  # the hook came into a process that was running already
+        "stays_with": _PATH,  # said to whoever attaches: the hook serves the daemon there
     },
     # what is trained: sent when the trainer is set up, and again when it changes
     "run": {

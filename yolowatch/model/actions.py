@@ -106,13 +106,13 @@ class Finish:
 class Adopt:
     """Find out where a training came from and keep how it was started, under the run's new id.
 
-    With `launcher_pid` the process is a rank, and it is its launcher that would be started again.
+    With a `launcher` the process is a rank, and its launcher is what would be started again.
     """
 
     run: str
     process: ProcessKey
     run_dir: str | None
-    launcher_pid: int | None = None
+    launcher: ProcessKey | None = None
 
 
 @dataclass(frozen=True)

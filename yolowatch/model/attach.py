@@ -46,7 +46,7 @@ _MEANINGS = {
     AttachPolicy.NONE: "hooks are not listened to: every process is observed from outside only",
     AttachPolicy.PRELOADED: "only hooks that came with the process: `run`, `hook install`",
     AttachPolicy.SAFE: "also running processes, where the pause is under a millisecond",
-    AttachPolicy.DEBUGGER: "also through gdb, which pauses a process for up to a second",
+    AttachPolicy.DEBUGGER: "also through gdb where nothing else works: a pause of up to a second",
 }
 
 

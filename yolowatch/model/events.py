@@ -29,12 +29,16 @@ class Started:
 
 @dataclass(frozen=True)
 class HookConnected:
-    """A process of an accepted user opened a connection; the kernel vouches for both."""
+    """A process of an accepted user opened a connection; the kernel vouches for both.
+
+    `parent` has started it, and `grandparent_pid` that one; None is unknown.
+    """
 
     process: ProcessKey
     uid: int
     connection: int
-    parent_pid: int | None = None
+    parent: ProcessKey | None = None
+    grandparent_pid: int | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from yolowatch.model.plan import Cost, Edits
 from yolowatch.model.run import RunSpec
 
 OPT_IN = {
+    "one gpu": Cost.COMPENSATED,
     "8-bit optimizer": Cost.ALTERS_RESULT,
     "image size": Cost.ALTERS_RESULT,
     "freeze": Cost.ALTERS_RESULT,
@@ -19,10 +20,9 @@ OPT_IN = {
 NEVER = {
     "model parallelism": "these trainers hold one whole replica of the model on each device, and "
     "splitting it would need another model; name `image size` or `pruning` instead",
-    "more gpus": "a training is not moved to other devices than those it was started on; start it "
-    "on several yourself, with `device=0,1` or under torchrun",
-    "one gpu": "a training is not moved to other devices than those it was started on; start it "
-    "on one yourself, with a smaller batch",
+    "more gpus": "a training is not moved to other devices than those it was started on: the "
+    "driver may number them in another order than the training, and for an idle one somebody else "
+    "may be waiting; start it on several yourself, with `device=0,1` or under torchrun",
 }
 """What can be asked for and is refused always, with the reason and the cure."""
 
@@ -30,6 +30,11 @@ NEVER = {
 def opt_in_notes(user: RunSpec, edits: Edits) -> list[str]:
     """What these levers do to the science, in sentences."""
     notes = []
+    if edits.one_gpu is not None:
+        notes.append(
+            f"One device trains alone what {edits.one_gpu} shared: the effective batch is the "
+            "same, the images come in another order, and it takes longer."
+        )
     if edits.freeze is not None:
         notes.append(
             f"From now on the first {edits.freeze} layers are not trained any more: this alters "

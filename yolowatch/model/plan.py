@@ -39,6 +39,7 @@ class Edits:
     image_size_before: int | None = None  # the user's own, where it is smaller now
     pruning: float | None = None  # part of the channels that is taken away
     optimizer_bits: int | None = None  # of the optimizer's state: 8
+    one_gpu: int | None = None  # so many ranks shared each batch, which now one device trains alone
 
     def over(self, earlier: Edits) -> Edits:
         """These edits, and those of an earlier plan that they leave untouched."""
@@ -126,6 +127,7 @@ class Policy:
     kill_grace_seconds: float = 10.0  # from SIGTERM to SIGKILL
     memory_wait_seconds: float = 120.0
     keep_checkpoints: int = 2
+    vault_gib: float = 20.0  # that its copies of one run may take together
     # What a failing training saves of itself: "never", "complete" for an epoch that only lacks its
     # validation, or "any" for weights in the middle of an epoch as well.
     emergency: str = "complete"

@@ -131,9 +131,10 @@ def science_notes(user: RunSpec, plan: Plan, resume: ResumePoint, retried: bool)
             f"The effective batch stays {plan.effective_batch} and the effective weight decay "
             f"stays the same: {after} images a step are accumulated where it was {before}."
         )
+        each = ", in each rank" if plan.ranks > 1 else ""
         notes.append(
             f"BatchNorm computes its statistics over {after // plan.ranks} images at a time "
-            f"instead of {before // plan.ranks}{', in each rank' if plan.ranks > 1 else ''}."
+            f"instead of {before // (edits.one_gpu or plan.ranks)}{each}."
         )
         notes.append(
             "The random order of images and augmentations after the restart differs from that of "

@@ -33,6 +33,7 @@ LEVERS = {
     "freeze": "hook: `opt.freeze`",
 }
 REFUSED = {
+    "one gpu": "its ranks are those of torchrun, which is told their number",
     "8-bit optimizer": "only Ultralytics' optimizer can be exchanged as yet",
     "pruning": "a resume builds the whole model anew and loads no pruned one",
 }

@@ -29,6 +29,7 @@ LEVERS = {
     "checkpointing": "hook: `forward` of the big blocks",
     "multi-scale": "hook: `args.multi_scale`",
     "amp": "hook: `args.amp`, bf16 or fp16",
+    "one gpu": "hook: the first of `args.device`",
     "8-bit optimizer": "hook: the optimizer that the trainer builds; needs bitsandbytes",
     "image size": "hook: `args.imgsz`",
     "freeze": "hook: `args.freeze`",

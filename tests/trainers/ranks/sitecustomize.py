@@ -1,12 +1,14 @@
-"""A sitecustomize that lets YOLOv5 and YOLOv9 train as ranks on the CPU, and starves one of them.
+"""A sitecustomize that lets real trainers train as ranks on the CPU, and starves one of them.
 
 Their programs want one GPU a rank and NCCL. Here the CPU stands in for each GPU and gloo for NCCL;
-samplers, DistributedDataParallel and every collective are the real ones. These trainers ask for
-`device.type != 'cpu'`, so their device is a name of the CPU that answers this with yes.
+samplers, DistributedDataParallel and every collective are the real ones. YOLOv5 and YOLOv9 ask for
+`device.type != 'cpu'`, so their device is a name of the CPU that answers this with yes; what
+Ultralytics asks for, which spawns its ranks itself, stands in `spawning.py`.
 
 In rank STARVED_RANK the data segment is limited from the second epoch on, to what is in use between
-batches plus PART of what a batch takes, for later attempts too (LIMIT_FILE). LINGER says for how
-many seconds that rank, once it has failed, does not end: as one whose collectives hang.
+batches plus PART of what a batch takes, for later attempts too (LIMIT_FILE); with EARLY, which only
+Ultralytics knows, from the second batch of all. LINGER says for how many seconds that rank, once it
+has failed, does not end: as one whose collectives hang.
 
 What each rank trains with is appended to FACTS, one JSON object an event.
 """
@@ -22,7 +24,10 @@ from pathlib import Path
 RANK = int(os.environ.get("RANK", "-1"))
 STARVED = int(os.environ.get("STARVED_RANK", "-2")) == RANK
 PART = float(os.environ.get("PART", "0.5"))
+EARLY = "EARLY" in os.environ
 LINGER = float(os.environ.get("LINGER", "0"))
+SPAWNING = "ultralytics.engine.trainer"
+WATCHED = ("utils.callbacks", "yolov5.utils.callbacks", "yolov9.utils.callbacks", SPAWNING)
 
 
 class Type(str):
@@ -98,13 +103,14 @@ def trains_with(variables):
 
 class Seen:
     between = ()
+    peak = None
 
 
 def limit():
     file = Path(os.environ["LIMIT_FILE"])
     if Seen.between and not file.exists():
         middle = sorted(Seen.between)[len(Seen.between) // 2]
-        growth = data("VmPeak") - data("VmSize") + data() - middle
+        growth = (Seen.peak or data("VmPeak") - data("VmSize") + data()) - middle
         file.write_text(str(int(data() + PART * growth)))
     if file.exists():
         set_limit(int(file.read_text()))
@@ -138,16 +144,47 @@ def watch(callbacks):
     callbacks.__init__, callbacks.run = __init__, run
 
 
+def alone():
+    """Whether this process trains without ranks, after one of them was starved."""
+    return RANK < 0 and Path(os.environ["LIMIT_FILE"]).exists()
+
+
+def watch_spawning(trainer):
+    """The same of Ultralytics, in the process that spawns ranks as much as in those."""
+    import spawning
+
+    spawning.stand_in(trainer)
+    let_gloo_stand_in(sys.modules["torch"])
+    original = trainer.BaseTrainer.run_callbacks
+
+    def run_callbacks(self, event):
+        original(self, event)
+        if event == "on_train_start":
+            status = Path(f"/proc/{os.getppid()}/status").read_text()
+            root = int(status.partition("PPid:")[2].split()[0])
+            tell("begins", root=root, **spawning.trains_with(self))
+        elif event == "on_train_batch_start":
+            Seen.between += (data(),)
+            if EARLY and STARVED and len(Seen.between) == 2:
+                limit()
+        elif event == "on_train_batch_end":
+            Seen.peak = data("VmPeak") - data("VmSize") + data()  # what follows maps libraries
+        elif event == "on_train_epoch_start" and (STARVED or alone()):
+            limit()
+
+    trainer.BaseTrainer.run_callbacks = run_callbacks
+
+
 def at_exit():
     error = getattr(sys, "last_value", None)
-    if error is not None:
+    if error is not None and RANK >= 0:
         tell("failed", error=repr(error)[:200])
         time.sleep(LINGER if STARVED else 0)
 
 
 class Finder:
     def find_spec(self, name, path=None, target=None):
-        if name not in ("utils.callbacks", "yolov5.utils.callbacks", "yolov9.utils.callbacks"):
+        if name not in WATCHED:
             return None
         sys.meta_path.remove(self)
         import importlib.util
@@ -157,13 +194,16 @@ class Finder:
 
         def exec_module(module):
             execute(module)
-            watch(module.Callbacks)
+            if name == SPAWNING:
+                watch_spawning(module)
+            else:
+                watch(module.Callbacks)
 
         spec.loader.exec_module = exec_module
         return spec
 
 
-if RANK >= 0:
+if RANK >= 0 or "SPAWNS_RANKS" in os.environ:
     set_limit(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 9 // 10)
     atexit.register(at_exit)  # runs after the hook's, which is registered later
     sys.meta_path.insert(0, Finder())

@@ -130,7 +130,7 @@ def epoch_trained(loop):
 
 
 def _is_ours():
-    return bool(_changes) and faults.armed and place.train_calls <= 1
+    return bool(_changes) and faults.armed and place.train_calls in (0, 1)
 
 
 @entry

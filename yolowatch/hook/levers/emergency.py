@@ -18,6 +18,7 @@ import os
 import sys
 import traceback
 
+from .. import settings
 from ..agent import agent
 from ..guard import entry
 from ..place import place
@@ -65,7 +66,7 @@ def save():
 
 @entry
 def _save(error):
-    wanted = os.environ.get("YOLOWATCH_EMERGENCY")
+    wanted = settings.value("YOLOWATCH_EMERGENCY")
     if _Done.once or not wanted or sys.flags.inspect or not is_memory_failure(error):
         return
     _Done.once = True

@@ -10,10 +10,13 @@ of them, as earlier versions did, whether or not the range is changed.
 
 import sys
 
+from .. import patches
+
 WIDEST = 0.5  # what these trainers draw from
 WIDEST_ORDER = 0.95  # of trainers with an option: sizes stay above nothing
 
 _FRACTIONS_REFUSED = (3, 12)
+_installed = []
 
 
 class Range:
@@ -54,10 +57,17 @@ def install(program):
     """Put a `Range` in the place of `random` in a training program's namespace, once."""
     current = program.get("random")
     if not isinstance(current, Range):
-        current = program["random"] = Range(current)
+        current = Range(current)
+        _installed.append(current)
+        patches.put_item(program, "random", current)
     return current
 
 
 def set_ratio(program, ratio):
     """Let a training program draw from 1 - ratio to 1 + ratio from its next batch on."""
     install(program).ratio = ratio
+
+
+def is_changed():
+    """Whether any training program of this process draws from a range that somebody changed."""
+    return any(each.ratio is not None for each in _installed)

@@ -1,9 +1,9 @@
 """The levers of an Ultralytics trainer that the user's policy must name.
 
-Touches, where the plan says so: `args.imgsz` and `args.freeze`, right after the trainer has its
-configuration; the model, right after it was built (`pruning`); the optimizer, right after it was
-built (`eight_bit`). What of a checkpoint does not fit such a model or optimizer is taken out of it
-before the trainer loads it: the trainer then begins that part afresh.
+Touches, where the plan says so: `args.imgsz`, `args.freeze` and `args.device`, right after the
+trainer has its configuration; the model, right after it was built (`pruning`); the optimizer, right
+after it was built (`eight_bit`). What of a checkpoint does not fit such a model or optimizer is
+taken out of it before the trainer loads it: the trainer then begins that part afresh.
 """
 
 import functools
@@ -23,11 +23,20 @@ def install(base, changes, is_ours):
 
 
 def set_arguments(args, changes):
-    """Give the trainer's arguments the image size and the frozen layers of the plan."""
+    """Give the trainer's arguments the image size, frozen layers and one device of the plan."""
     if changes.get("image_size"):
         args.imgsz = changes["image_size"]
     if changes.get("freeze"):
         args.freeze = frozen_layers(args.freeze, changes["freeze"])
+    if changes.get("one_gpu"):
+        args.device = first_device(args.device)
+
+
+def first_device(users):
+    """The first of the devices that the user named, in whichever form."""
+    if isinstance(users, (list, tuple)):
+        return users[0] if users else users
+    return str(users).strip("[]() ").split(",")[0].strip(" '\"")
 
 
 def frozen_layers(users, first):

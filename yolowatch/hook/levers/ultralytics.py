@@ -9,7 +9,8 @@ trainer's own retry with a smaller batch changes it), the optimizer's groups get
 Where a plan says so: `args.amp`, `args.multi_scale`, `args.workers`, `args.cache`, the forward of
 the model's big blocks, pinned memory, the batches of the validation loader, and what
 `opt_in_ultralytics` touches. Where an epoch is to be finished: its number as the first one, no
-batches in it, and the figures of its row.
+batches in it, and the figures of its row. Where a run begins afresh and spawns ranks: that the
+trainer first removes the run's directory, in which the vault lies.
 
 Why here: `check_resume` takes the configuration from the checkpoint and ignores nbs and
 weight_decay on the command line; it is the last step before the trainer uses any of them.
@@ -59,13 +60,15 @@ def install(base):
     _keep_optimizer_choice(base, changes)
     opt_in_ultralytics.install(base, changes, _is_ours)
     _begin_at(base, Unfinished(changes))
+    if changes["start"] == "afresh":
+        _keep_directory(vars(sys.modules[base.__module__]))
     if changes.get("effective_weight_decay"):
         decay = functools.partial(_restore_decay, changes["effective_weight_decay"])
         around(base, "resume_training", after=decay)
 
 
 def _is_ours():
-    return faults.armed and place.train_calls <= 1
+    return faults.armed and place.train_calls in (0, 1)
 
 
 @entry
@@ -92,6 +95,25 @@ def _after_check(trainer, changes):
     if changes["start"] == "afresh":
         trainer.args.save_dir = changes["run_dir"]
     host_memory.change_options(trainer.args, changes)
+
+
+def _keep_directory(program):
+    """Who spawns ranks removes the directory of a run that is no resume; it is to begin in it."""
+    original = program.get("generate_ddp_command")
+    if original is None:
+        return
+
+    @functools.wraps(original)
+    def generate_ddp_command(*args, **kwargs):
+        trainer = (*args, *kwargs.values())[-1]  # 8.2 names the number of ranks first
+        resumed = trainer.resume
+        trainer.resume = resumed or _is_ours()
+        try:
+            return original(*args, **kwargs)
+        finally:
+            trainer.resume = resumed
+
+    program["generate_ddp_command"] = generate_ddp_command
 
 
 def set_multi_scale(trainer, ratio):

@@ -15,7 +15,7 @@ import inspect
 import os
 import sys
 
-from .. import oom, orders
+from .. import oom, orders, patches, settings
 from ..agent import agent
 from ..frames import values_of
 from ..guard import around, entry
@@ -23,7 +23,7 @@ from ..levers import callbacks_family as levers
 from ..levers import emergency_callbacks_family
 from ..place import place
 from . import optimizers
-from .callbacks_family_run import NEEDED, describe, describe_options
+from .callbacks_family_run import NEEDED, describe, describe_options, entry_of_training
 from .callbacks_family_step import seen, wrap_step
 
 _ARGUMENTS = ("hyp", "opt", "device", "callbacks")
@@ -35,6 +35,7 @@ def install(name):
     base = getattr(sys.modules[name], "Callbacks", None)
     if inspect.isclass(base) and hasattr(base, "register_action") and hasattr(base, "run"):
         _wrap_callbacks(base)
+        seen.expected = settings.is_late()
         emergency_callbacks_family.install(_is_loop)
 
 
@@ -51,7 +52,8 @@ def _wrap_callbacks(base):
         _event(hook, sys._getframe(1), args, kwargs)
         return run(callbacks, hook, *args, **kwargs)
 
-    base.__init__, base.run = __init__, wrapped_run
+    patches.put(base, "__init__", __init__)
+    patches.put(base, "run", wrapped_run)
 
 
 @entry
@@ -62,6 +64,11 @@ def _created(frame):
     while frame is not None and frame.f_code.co_name != "<module>":
         frame = frame.f_back  # of another who watches the same class
     program = frame.f_globals if frame is not None else {}
+    _watch(program)
+
+
+def _watch(program):
+    """Watch the training program with this namespace, once it has a loop that is not watched."""
     train = program.get("train")
     if not inspect.isfunction(train) or not _is_loop(train.__code__):
         return
@@ -90,15 +97,14 @@ def _wrap_train(module, original):
         hyp = levers.before_training(opt) or hyp
         return original(hyp, opt, device, callbacks, *args, **kwargs)
 
-    module.train = train
+    patches.put(module, "train", train)
     around(module, "train", failed=oom.left_trainer)
 
 
 @entry
 def _training_begins(hyp, opt, device, program):
-    place.phase = "setup"
-    place.train_calls += 1
-    place.step = 0
+    place.another_training()
+    seen.expected = False
     # A resume scales its settings in place: what was configured is only there to be read now.
     seen.configured_decay = hyp.get("weight_decay") if isinstance(hyp, dict) else None
     seen.training, seen.told = True, False
@@ -110,10 +116,30 @@ def _training_begins(hyp, opt, device, program):
 @entry
 def _event(hook, frame, args, kwargs):
     handler = _EVENTS.get(hook)
-    if handler is not None and seen.training:
+    if handler is not None and (seen.training or (seen.expected and _join(frame))):
         if hook.endswith("_start") and place.phase in ("backward", "optimizer"):
             _batch_end(frame, args, kwargs)  # of which ranks but the first are never told
         handler(frame, args, kwargs)
+
+
+def _join(frame):
+    """The first event of a loop that ran before the hook came; whether it is one of a loop."""
+    while frame is not None and not _is_loop(frame.f_code):
+        frame = frame.f_back
+    if frame is None:
+        return False
+    seen.expected, seen.training = False, True
+    _watch(frame.f_globals)
+    names = "device", "epoch", "start_epoch", "nb", "i", "optimizer"
+    device, place.epoch, start_epoch, batches, number, optimizer = values_of(frame, *names)
+    if batches and None not in (place.epoch, start_epoch, number):
+        place.step = batches * (place.epoch - start_epoch) + number
+    place.train_calls = 1 if entry_of_training(frame.f_globals) == "command" else None
+    optimizers.leave()
+    agent.start(str(device))
+    _train_start(frame, (), {})
+    seen.told = optimizer is not None and len(optimizer.state) > 0
+    return True
 
 
 def _tell_run(frame):

@@ -25,7 +25,7 @@ def describe_options(opt, device, program):
     return {
         "trainer": _trainer(opt),
         "trainer_version": _version(program),
-        "entry": _entry(program),
+        "entry": entry_of_training(program),
         "train_calls": place.train_calls,
         "run_dir": os.path.abspath(opt.save_dir),
         "model": str(opt.cfg or opt.weights),
@@ -138,7 +138,7 @@ def _version(program):
     return version
 
 
-def _entry(program):
+def entry_of_training(program):
     """Whether the program is the trainer's own, or one of the user's that calls it.
 
     The trainer's own is either the loop's module, run by its own `main`, or the command line of

@@ -6,6 +6,7 @@ The callbacks of the loop say when a batch begins and ends, not where it stands 
 import functools
 import sys
 
+from .. import patches
 from ..agent import agent
 from ..guard import around, entry
 from ..place import place
@@ -14,9 +15,18 @@ from ..place import place
 class _Seen:
     """What is remembered between two events of the current training; an instance, for speed."""
 
-    __slots__ = ("training", "in_forward", "validated", "told", "configured_decay", "boxes")
+    __slots__ = (
+        "training",
+        "in_forward",
+        "validated",
+        "told",
+        "configured_decay",
+        "boxes",
+        "expected",
+    )
 
     def __init__(self):
+        self.expected = False  # a training that began before the hook came
         self.training = self.in_forward = self.validated = self.told = False
         self.configured_decay = self.boxes = None
 
@@ -57,7 +67,7 @@ def _wrap_forward(model):
         _forward_ends()
         return result
 
-    model.forward = forward
+    patches.put(model, "forward", forward)
 
 
 @entry

@@ -4,6 +4,7 @@ A trainer that is known starts it earlier, and ends this: a hook after every opt
 those programs only of which nothing else is known.
 """
 
+from .. import patches
 from ..agent import agent
 from ..guard import entry
 
@@ -18,6 +19,7 @@ def install():
     register = getattr(optimizer, "register_optimizer_step_post_hook", None)
     if register is not None:
         _registered.append(register(_stepped))
+        patches.later(leave)
 
 
 def leave():

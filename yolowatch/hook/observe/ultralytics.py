@@ -9,14 +9,15 @@ import functools
 import os
 import sys
 
-from .. import oom, orders
+from .. import oom, orders, patches, settings
 from ..agent import agent
+from ..frames import values_of
 from ..guard import around, entry
 from ..levers import emergency_ultralytics
 from ..levers import ultralytics as levers
 from ..place import place
 from . import optimizers
-from .ultralytics_run import describe
+from .ultralytics_run import describe, entry_of_training
 
 
 class _Seen:
@@ -26,9 +27,10 @@ class _Seen:
     attributes are.
     """
 
-    __slots__ = ("batch", "told", "in_forward")
+    __slots__ = ("batch", "told", "in_forward", "expected")
 
     def __init__(self):
+        self.expected = False  # a training that began before the hook came
         self.batch = self.told = None
         self.in_forward = False
 
@@ -53,13 +55,13 @@ def install():
     around(base, "save_model", before=_save_begins, after=_save_ends)
     around(validator.BaseValidator, "run_callbacks", before=_validator_event)
     _wrap_forward(tasks.BaseModel)
+    _seen.expected = settings.is_late()
 
 
 @entry
 def _creating(*_args, **_kwargs):
-    place.phase = "setup"
-    place.train_calls += 1
-    place.step = 0
+    _seen.expected = False
+    place.another_training()
     _seen.batch = _seen.told = None
     orders.take_none()
 
@@ -78,10 +80,27 @@ def _wrap_callbacks(base):
     def run_callbacks(trainer, event, *args, **kwargs):
         handler = _EVENTS.get(event)
         if handler is not None:
+            if _seen.expected:
+                _join(trainer, sys._getframe(1))
             handler(trainer)
         return original(trainer, event, *args, **kwargs)
 
-    base.run_callbacks = run_callbacks
+    patches.put(base, "run_callbacks", run_callbacks)
+
+
+@entry
+def _join(trainer, loop):
+    """The first event of a trainer that was made before the hook came, from its loop's frame."""
+    _seen.expected = False
+    place.epoch = trainer.epoch
+    batches, number = values_of(loop, "nb", "i")
+    if batches and number is not None:
+        place.step = batches * (trainer.epoch - trainer.start_epoch) + number
+    place.train_calls = 1 if entry_of_training() == "command" else None
+    optimizers.leave()
+    agent.start(str(trainer.device))
+    _train_start(trainer)
+    _seen.told = len(trainer.optimizer.state) > 0 or None
 
 
 @entry
@@ -194,7 +213,7 @@ def _wrap_forward(base):
             _forward_ends()
         return result
 
-    base.forward = forward
+    patches.put(base, "forward", forward)
 
 
 @entry
@@ -226,7 +245,7 @@ def _wrap_optimizer_step(base):
             _backward_ends()
         return original(trainer, *args, **kwargs)
 
-    base.optimizer_step = optimizer_step
+    patches.put(base, "optimizer_step", optimizer_step)
 
 
 @entry
@@ -244,8 +263,21 @@ def _validation_ends(*_args, **_kwargs):
     place.phase = "data"
 
 
+def _join_in_validation(frame):
+    """Only the validator has events now: the trainer stands further up in the stack."""
+    while frame is not None and frame.f_code.co_name != "_do_train":
+        frame = frame.f_back
+    if frame is not None:
+        trainer = values_of(frame, "self")[0]
+        _join(trainer, frame)
+        place.trained_epoch = trainer.epoch
+        place.phase = "validation"
+
+
 @entry
 def _validator_event(_validator, event, *_args):
+    if _seen.expected:
+        _join_in_validation(sys._getframe(1))
     if event == "on_val_start":
         _seen.in_forward = False
         place.phase = "validation"

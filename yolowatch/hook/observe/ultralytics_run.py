@@ -25,7 +25,7 @@ _STATE_RATIO = {
 }
 
 
-def _entry():
+def entry_of_training():
     """Whether Ultralytics' own command line started this training, or a program of the user's."""
     frame = sys._getframe()
     while frame is not None:
@@ -59,7 +59,7 @@ def describe(trainer):
     return {
         "trainer": "ultralytics",
         "trainer_version": sys.modules["ultralytics"].__version__,
-        "entry": _entry(),
+        "entry": entry_of_training(),
         "train_calls": place.train_calls,
         "run_dir": os.path.abspath(trainer.save_dir),
         "model": str(args.model),

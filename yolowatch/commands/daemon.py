@@ -1,0 +1,45 @@
+"""`yolowatch daemon`: watch and heal all trainings of a user, or of a machine."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from yolowatch import config
+from yolowatch.daemon.service import ServiceOptions, serve
+from yolowatch.edges.config_files import read_documents
+from yolowatch.model.service import ServiceConfig
+
+
+class Daemon:
+    """Runs the service in the foreground, as systemd wants it."""
+
+    name = "daemon"
+    summary = "watch the trainings that run here, and heal them as configured"
+    description = """\
+Watch every training of yours that has the hook, until SIGTERM or Ctrl-C. Stopping it leaves the
+trainings alone; the next daemon takes them up again.
+
+  yolowatch daemon
+  yolowatch daemon --config /etc/yolowatch/yolowatch.yaml
+
+Without a configuration it recommends: plans are made and shown, nothing is touched."""
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--config",
+            type=Path,
+            metavar="FILE",
+            help="modes, rules and policy, in YAML; conf.d/*.yaml beside it is read after it",
+        )
+        parser.add_argument(
+            "--state-dir",
+            type=Path,
+            metavar="DIR",
+            help="where the journal is kept (default: $XDG_STATE_HOME/yolowatch)",
+        )
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        path: Path | None = arguments.config
+        chosen = ServiceConfig() if path is None else config.service(read_documents(path))
+        return serve(ServiceOptions(chosen, arguments.state_dir))

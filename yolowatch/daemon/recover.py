@@ -1,0 +1,43 @@
+"""What a daemon finds of the runs of one before it: the mementos in the journal.
+
+Each is a run without an end. A memento that cannot be read ends its run with that reason, rather
+than to guess what was to be done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from yolowatch.daemon.memento import RunMemento
+from yolowatch.edges import plain
+from yolowatch.edges.journal import Journal
+
+
+def unfinished(journal: Journal, say: Callable[[str], None]) -> Iterator[tuple[str, RunMemento]]:
+    """Run and memento of each run to go on with, oldest first; raises StateError."""
+    for run, body in journal.mementos():
+        try:
+            memento = plain.from_json(RunMemento, body)
+        except ValueError as error:
+            journal.end_run(run, None, f"abandoned: its memento cannot be read ({error})")
+            journal.forget_memento(run)
+            say(f"run {run} is abandoned: what was known of it cannot be read")
+            continue
+        _close_orphans(journal, run, memento)
+        yield run, memento
+
+
+def _close_orphans(journal: Journal, run: str, memento: RunMemento) -> None:
+    """End what was written after the memento: it is written again when the run goes on."""
+    healing = memento.core.healing
+    known = {receipt.incident for receipt in healing.receipts}
+    plans: set[str] = set()
+    if healing.remedy is not None:
+        known.add(healing.remedy.order.plan.incident)
+        plans.add(healing.remedy.order.plan_id)
+    for incident in journal.incidents(run):
+        if incident.closed is None and incident.id not in known:
+            journal.close_incident(incident.id, "written again after a restart of the daemon")
+    for plan in journal.plans(run):
+        if plan.ended is None and plan.id not in plans:
+            journal.end_plan(plan.id, "written again after a restart of the daemon")

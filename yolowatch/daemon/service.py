@@ -1,0 +1,206 @@
+"""The composition root of `yolowatch daemon`: builds the parts, connects them, turns the loop.
+
+It starts no training by itself and ends none: when it stops, whatever trains goes on, and its
+successor takes up the runs where it left them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import secrets
+import signal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from yolowatch.daemon import recover, threads
+from yolowatch.daemon.fleet import Do, Fleet
+from yolowatch.daemon.publishing import Publisher
+from yolowatch.daemon.surveying import Surveyor
+from yolowatch.edges import http, nvml, proc, statedir, terminal
+from yolowatch.edges.captures import CaptureStore
+from yolowatch.edges.clock import Clock, SystemClock
+from yolowatch.edges.journal import Journal
+from yolowatch.edges.listener import Listener
+from yolowatch.edges.solitude import only_daemon
+from yolowatch.edges.stage import stage
+from yolowatch.hands.in_process import InProcessHands
+from yolowatch.hands.launching import Hooking
+from yolowatch.hands.port import ServiceHands
+from yolowatch.hook import wire
+from yolowatch.model import events
+from yolowatch.model.actions import (
+    Adopt,
+    Forget,
+    Order,
+    RestoreFiles,
+    RunStep,
+    Say,
+    Signal,
+    VaultCheckpoint,
+    Watch,
+)
+from yolowatch.model.plan import Policy
+from yolowatch.model.printable import printable
+from yolowatch.model.service import ServiceConfig
+
+_encode: Callable[[str, Mapping[str, Any]], bytes] = wire.encode
+_QUEUE_EVENTS = 8192
+_TICK_SECONDS = 0.5
+_WORKERS = 16  # runs whose remediations can be on their way at once
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True)
+class ServiceOptions:
+    """What `yolowatch daemon` was asked for."""
+
+    config: ServiceConfig
+    state_dir: Path | None = None
+    environment: Mapping[str, str] | None = None
+
+
+def serve(options: ServiceOptions) -> int:
+    """Watch until SIGTERM or SIGINT; raises StateError or AddressError before anything was done."""
+    with contextlib.ExitStack() as stack:
+        return _Service(options, stack).run()
+
+
+class _Service:
+    def __init__(self, options: ServiceOptions, stack: contextlib.ExitStack) -> None:
+        self._queue: queue.Queue[events.Event] = queue.Queue(_QUEUE_EVENTS)
+        self._over = threading.Event()
+        self._clock: Clock = SystemClock()
+        self._tick_at = self._clock.monotonic()
+        config = options.config
+        environment = options.environment or os.environ
+        given = options.state_dir or (Path(config.state_dir) if config.state_dir else None)
+        state = statedir.state_directory(given, environment)
+        sockets = statedir.service_socket_directory(environment)
+        stack.enter_context(only_daemon(sockets))
+        self._journal = stack.enter_context(Journal(state / "journal.sqlite", self._clock))
+        staged = stage(state)
+        self.fleet = Fleet(
+            self._journal,
+            config,
+            proc.process_key(os.getpid()),
+            lambda: secrets.token_hex(4),
+            os.geteuid(),
+        )
+        uids = None if os.geteuid() == 0 else frozenset({os.geteuid(), 0})
+        self._listener = Listener(sockets / "hook.sock", self._post, uids=uids, clock=self._clock)
+        stack.callback(self._listener.close)
+        driver = nvml.open_nvml()
+        stack.callback(driver.close)
+        self._hands: ServiceHands = InProcessHands(
+            Hooking(staged.path, self._listener.path),
+            self._policy_of,
+            driver,
+            lambda _run, event: self._post(event),
+            CaptureStore(sockets / "captures"),
+            grace_seconds=lambda: self.fleet.config.others_grace_seconds,
+            clock=self._clock,
+        )
+        stack.callback(self._hands.close)
+        self._surveyor = Surveyor(self._hands, self._clock)
+        self._workers = ThreadPoolExecutor(_WORKERS, "yolowatch-hands")
+        stack.callback(self._workers.shutdown, wait=False, cancel_futures=True)
+        self._publisher = Publisher(self._cores, self._listener, self._queue.qsize, self._clock)
+        for number in _SIGNALS:
+            before = signal.signal(number, lambda _number, _frame: self._over.set())
+            stack.callback(signal.signal, number, before)
+        if config.metrics is not None:
+            server = http.HttpServer(http.parse_address(config.metrics), self._publisher.page)
+            stack.callback(server.close)
+            self._publisher.failures = lambda: server.failures
+            server.start()
+            _say(None, f"metrics on {server.url}")
+
+    def run(self) -> int:
+        for run, memento in recover.unfinished(self._journal, lambda text: _say(None, text)):
+            self._perform(self.fleet.restore(run, memento))
+        self._listener.start()
+        _say(None, f"watching; hooks speak to {self._listener.path}")
+        while not self._over.is_set():
+            event = self._next_event()
+            began = self._clock.monotonic()
+            self._perform(self.fleet.step(event))
+            self._publisher.count(self._clock.monotonic() - began)
+            if isinstance(event, events.Tick):
+                self._publisher.publish()
+        _say(None, "stopped; trainings go on")
+        return 0
+
+    def _policy_of(self, run: str) -> Policy:
+        member = self.fleet.members.get(run)
+        return member.rule.policy if member is not None else self.fleet.config.policy
+
+    def _cores(self) -> dict[str, Any]:
+        return {run: member.core for run, member in self.fleet.members.items()}
+
+    def _next_event(self) -> events.Event:
+        now = self._clock.monotonic()
+        if now < self._tick_at:
+            try:
+                return self._queue.get(timeout=self._tick_at - now)
+            except queue.Empty:
+                now = self._clock.monotonic()
+        self._tick_at = now + _TICK_SECONDS
+        return events.Tick(now)
+
+    def _post(self, event: events.Event) -> bool:
+        try:
+            self._queue.put_nowait(event)
+        except queue.Full:
+            return False
+        return True
+
+    def _perform(self, wanted: Sequence[Do]) -> None:
+        for do in wanted:
+            run, action = do.run, do.action
+            match action:
+                case Say():
+                    _say(run, action.sentence)
+                case Signal():
+                    self._signal(action)
+                case Order():
+                    fields = {"id": action.number, "name": action.name, "value": action.value}
+                    self._listener.send(action.connection, _encode("order", fields))
+                case Watch():
+                    self._hands.watch(action.process)
+                case Adopt():
+                    self._work(partial(self._surveyor.survey, action))
+                case VaultCheckpoint() if run is not None:
+                    self._hands.vault(run, action)
+                case RunStep() if run is not None:
+                    self._work(partial(self._hands.step, run, action))
+                case RestoreFiles() if run is not None:
+                    for trouble in self._hands.restore(run, action):
+                        _say(run, trouble)
+                case Forget() if run is not None:
+                    self._hands.forget(run)
+
+    def _signal(self, action: Signal) -> None:
+        try:
+            self._hands.signal(action.process, action.number)
+        except OSError as error:
+            _say(None, f"process {action.process.pid} cannot be signalled ({error.strerror})")
+
+    def _work(self, effect: Callable[[], events.Event]) -> None:
+        """Have it done in a thread of its own, which answers with an event that is never lost."""
+        threads.submit(self._workers, lambda: self._queue.put(effect()), self._failed)
+
+    def _failed(self, trace: str) -> None:
+        terminal.tell(trace)
+        _say(None, "an internal error ended a step; its run is left as it is")
+
+
+def _say(run: str | None, sentence: str) -> None:
+    name = "yolowatch" if run is None else f"yolowatch[{run}]"
+    terminal.tell(f"{name}: {printable(sentence, 2000)}")
