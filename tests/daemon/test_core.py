@@ -18,7 +18,6 @@ from yolowatch.model import events
 from yolowatch.model.actions import (
     STEPS,
     Finish,
-    Launch,
     RestoreFiles,
     RunStep,
     Say,
@@ -51,17 +50,6 @@ def healed_once(scene: Scene) -> Scene:
 
 
 # ---------------------------------------------------------------- nothing is wrong
-
-
-def test_it_begins_with_the_users_own_command(tmp_path: Path) -> None:
-    scene = Scene(tmp_path)
-    assert scene.core.begin() == [Launch(0)]
-    assert scene.exit() == [], "of a process that was never started"
-    assert not scene.core.alive
-    scene.start()
-    assert scene.core.alive
-    (attempt,) = scene.journal.attempts(scene.run)
-    assert (attempt.number, attempt.process) == (0, scene.process)
 
 
 @pytest.mark.parametrize("status", [0, 1, 7, 120, 255])

@@ -175,7 +175,7 @@ class _Supervision:
 
     def run(self, progress: Callable[[Core], None] | None) -> Outcome:
         self._say(f"watching run {self._records.run}")
-        status = self._perform(self.core.begin())
+        status = self._perform([Launch(0)])  # the user's own command
         while status is None:
             event = self._next_event()
             began = self._clock.monotonic()

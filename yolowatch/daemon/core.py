@@ -20,7 +20,7 @@ from yolowatch.daemon.mismatch import mismatch
 from yolowatch.daemon.ordering import Ordering
 from yolowatch.daemon.records import Records
 from yolowatch.model import events
-from yolowatch.model.actions import Action, Finish, Launch, Say, Signal
+from yolowatch.model.actions import Action, Finish, Say, Signal
 from yolowatch.model.fold import fold
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Policy
@@ -43,20 +43,15 @@ class Core:
 
     def __init__(self, records: Records, policy: Policy, *, adopted: bool = False) -> None:
         self._records = records
-        self._policy = policy
         self._attempts: list[Attempt] = []
         self._early: list[events.Event] = []
         self._finished = False
         # What others may read between two steps.
         self.user: RunSpec | None = None
         self.healing = Healing(records, policy, adopted=adopted)
-        self._ordering = Ordering(records, policy, self.healing)
+        self._ordering = Ordering(records, self.healing)
         self.verdicts: list[Verdict] = []
         self.vaulted = 0
-
-    def begin(self) -> list[Action]:
-        """The first action: start the user's own command."""
-        return [Launch(0)]
 
     def remember(self) -> Memento | None:
         """What a successor of this daemon needs to know; None before the first attempt."""
@@ -251,7 +246,9 @@ class Core:
 
     def _tick(self, attempt: Attempt, at: float) -> list[Action]:
         if attempt.exited is None:
-            return self._ordering.tick(at) + ending.help_to_exit(attempt, self._policy, at)
+            return self._ordering.tick(at) + ending.help_to_exit(
+                attempt, self.healing.acting_policy, at
+            )
         late = at - attempt.exited.at > _DRAIN_SECONDS
         if attempt.open and late and not self.healing.under_way:
             attempt.open.clear()  # a grandchild holds the socket: it has nothing more to say
@@ -286,8 +283,8 @@ class Core:
         if attempt.distrusted is not None:
             # It was ended on purpose: even if it says that all is well, the training is not done.
             return self.healing.give_up(attempt.distrusted, status or 128 + signal.SIGTERM)
+        observed = [] if state.spec is not None else [Say(sentences.observed_only(state))]
         if verdict.kind is Kind.FINISHED:
-            observed = [] if state.spec is not None else [Say(sentences.observed_only(state))]
             return [*self.healing.finished(), *observed, Finish(status)]
         if verdict.kind.is_oom or verdict.kind is Kind.HANDLED_OOM:
             # Images are cached before the trainer is set up: then what it was told must do.
@@ -295,9 +292,5 @@ class Core:
             return self.healing.answer(attempt, verdict, user, status)
         if attempt.number > 0 and verdict.kind is not Kind.INTERRUPTED:
             return self.healing.give_up(verdict.sentence, status)
-        said: list[Action] = []
-        if verdict.kind is Kind.KILLED:
-            said = [Say(verdict.sentence)]
-        elif state.spec is None:
-            said = [Say(sentences.observed_only(state))]
+        said = [Say(verdict.sentence)] if verdict.kind is Kind.KILLED else observed
         return [*said, Finish(status)]

@@ -9,14 +9,14 @@ asks no clock and touches no process.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from yolowatch.daemon.core import Core
 from yolowatch.daemon.memento import Memento, RunMemento
 from yolowatch.daemon.newcomers import Newcomer, Newcomers
 from yolowatch.daemon.records import Records
-from yolowatch.decide import origin
-from yolowatch.decide.rules import Rule, rule_for
+from yolowatch.daemon.ruling import rule_of
+from yolowatch.decide.rules import Rule
 from yolowatch.edges.journal import Journal
 from yolowatch.errors import StateError
 from yolowatch.model import events
@@ -56,6 +56,7 @@ class Member:
     rule: Rule
     records: Records
     core: Core
+    reason: str | None = None  # why it can only be observed
     sentence: str = ""
 
 
@@ -73,7 +74,7 @@ class Fleet:
         self._journal = journal
         self._supervisor = supervisor
         self._new_id = new_id
-        self._own_uid = own_uid
+        self.own_uid = own_uid
         self.config = config
         self.members: dict[str, Member] = {}
         self._newcomers = Newcomers()
@@ -82,6 +83,7 @@ class Fleet:
         self._by_plan: dict[str, str] = {}
         self._by_checkpoint: dict[str, str] = {}
         self.refused_connections = 0
+        self.pause_of: Callable[[str], str | None] = lambda _run: None  # why a run is paused
 
     def step(self, event: events.Event) -> list[Do]:
         """Fold one event; what is to be done about it, in order."""
@@ -109,9 +111,9 @@ class Fleet:
         adoption = memento.adoption
         run_dir = memento.core.user.run_dir if memento.core.user is not None else None
         member = self._member(run, adoption, run_dir, Records(self._journal, run, _ignore))
-        done = self._perform(member, member.core.restore(memento.core))
+        done = self.perform(member, member.core.restore(memento.core))
         if member.core.over:
-            return [*done, *self._perform(member, [Finish(0)])]
+            return [*done, *self.perform(member, [Finish(0)])]
         return [Do(run, Watch(memento.core.attempt.process)), *done]
 
     # -- newcomers ------------------------------------------------------------------------------
@@ -164,7 +166,7 @@ class Fleet:
     def _taken_over(self, member: Member, by: ProcessKey) -> list[Do]:
         """Somebody else trains in this run's directory now: what waits to be done is given up."""
         reason = f"process {by.pid}, which somebody else has started, trains in its directory"
-        return self._perform(member, member.core.healing.stand_down(reason))
+        return self.perform(member, member.core.healing.stand_down(reason))
 
     # -- adoption -------------------------------------------------------------------------------
 
@@ -188,7 +190,7 @@ class Fleet:
         member = self._member(event.run, adoption, run_dir, records, event.reason)
         done = [Do(event.run, Watch(adoption.process))]
         said = f"adopted process {adoption.process.pid} ({member.rule.mode}: {member.rule.reason})"
-        done += self._perform(member, [Say(said)])
+        done += self.perform(member, [Say(said)])
         done += self._deliver(member, events.Started(0, adoption.process, event.at))
         return [*done, *self._join(member)]
 
@@ -200,27 +202,12 @@ class Fleet:
         records: Records,
         reason: str | None = None,
     ) -> Member:
-        rule = self.rule_of(adoption, run_dir, reason)
+        rule = rule_of(self.config, self.own_uid, adoption, run_dir, reason)
         core = Core(records, rule.policy, adopted=True)
-        self.members[run] = Member(run, adoption, rule, records, core)
+        core.healing.paused = self.pause_of(run)
+        self.members[run] = Member(run, adoption, rule, records, core, reason)
         self._drop_ended()
         return self.members[run]
-
-    def rule_of(self, adoption: Adoption, run_dir: str | None, reason: str | None = None) -> Rule:
-        """What may be done to a run; `reason` is why it can only be observed."""
-        if reason is None and origin.is_notebook(adoption.argv):
-            reason = "a notebook or a prompt, which nobody can start again"
-        if reason is not None:
-            return Rule("observe", reason, replace(self.config.policy, mode="observe"))
-        return rule_for(
-            self.config,
-            uid=adoption.uid,
-            user=adoption.user,
-            run_dir=run_dir,
-            opted_out=adoption.opted_out,
-            groups=adoption.groups,
-            own_uid=self._own_uid,
-        )
 
     def _join(self, member: Member) -> list[Do]:
         """Deliver what the newcomers that belong to this run have said so far."""
@@ -259,9 +246,9 @@ class Fleet:
         quiet = isinstance(event, events.Tick) or (
             isinstance(event, events.HookMessage) and event.kind in _QUIET
         )
-        return self._perform(member, actions) if actions or not quiet else []
+        return self.perform(member, actions) if actions or not quiet else []
 
-    def _perform(self, member: Member, actions: list[Action]) -> list[Do]:
+    def perform(self, member: Member, actions: list[Action]) -> list[Do]:
         """Write down what the run has become, and only then hand its actions on."""
         memento: Memento | None = member.core.remember()
         if memento is not None and not member.core.over:
@@ -271,6 +258,8 @@ class Fleet:
             if isinstance(action, RunStep):
                 self._by_plan[action.remediation.plan_id] = member.run
             elif isinstance(action, VaultCheckpoint):
+                if member.rule.mode == "observe":
+                    continue  # not even a copy is made of what is only observed
                 self._by_checkpoint.pop(action.path, None)
                 self._by_checkpoint[action.path] = member.run
                 mine = [path for path, run in self._by_checkpoint.items() if run == member.run]

@@ -30,9 +30,9 @@ class Healing:
     def __init__(self, records: Records, policy: Policy, *, adopted: bool = False) -> None:
         self._records = records
         self._adopted = adopted
-        self._policy = policy
-        self._restorable: dict[str, FileChange] = {}
-        self._remedy: Remedy | None = None
+        self.policy = policy
+        self.restorable: dict[str, FileChange] = {}
+        self.remedy: Remedy | None = None
         self._widened: str | None = None
         self.lessons = Lessons()
         self.waiting: str | None = None  # why a plan waits for a person's approval
@@ -46,17 +46,22 @@ class Healing:
     @property
     def under_way(self) -> bool:
         """Whether a remediation is being carried out."""
-        return self._remedy is not None and self.waiting is None
+        return self.remedy is not None and self.waiting is None
 
     @property
     def pending(self) -> bool:
         """Whether a remediation is being carried out or waits for approval."""
-        return self._remedy is not None
+        return self.remedy is not None
 
     @property
     def starting(self) -> bool:
         """Whether the next attempt is being started at this moment."""
-        return self._remedy is not None and self._remedy.step == STEPS[-1]
+        return self.under_way and self.remedy is not None and self.remedy.step == STEPS[-1]
+
+    @property
+    def acting_policy(self) -> Policy:
+        """The policy in force: who is paused acts on nothing by themselves."""
+        return self.policy if self.paused is None else replace(self.policy, mode="recommend")
 
     def ended(self, attempt: Attempt) -> None:
         """An attempt has ended: what it taught and how far it got is kept."""
@@ -83,7 +88,7 @@ class Healing:
         if self.receipts:
             self._amend(with_outcome(self.receipts[-1], f"failed again: {verdict.sentence}"))
         said: list[Action] = [Say(verdict.sentence)]
-        if self._policy.mode == "observe":
+        if self.policy.mode == "observe":
             self._records.close(incident, "observed")
             return [*said, Say("mode observe: nothing is changed"), Finish(status)]
         decision = self._decide(attempt, verdict, user, incident)
@@ -94,7 +99,7 @@ class Healing:
             return [*said, *self._refuse(self._unwritable(incident), status)]
         self.planned += 1
         said.append(Say(sentences.planned(decision)))
-        recommend = self._policy.mode == "recommend"
+        recommend = self.policy.mode == "recommend"
         if recommend and not self._adopted:
             self._records.end_plan(plan_id, "recommended")
             self._records.close(incident, "recommended")
@@ -109,24 +114,33 @@ class Healing:
             copies=self.copies,
             adopted=self._adopted,
         )
-        self._remedy = Remedy(order, verdict, attempt.state(), attempt.ended_at, status)
-        hold = "mode recommend" if recommend else self.paused
-        return [*said, *(self._take() if hold is None else self._wait(hold))]
+        self.remedy = Remedy(order, verdict, attempt.state(), attempt.ended_at, status)
+        return [*said, *(self._wait("mode recommend") if recommend else self._take())]
 
     def approve(self) -> list[Action]:
         """A person wants the plan that waits; nothing where none does."""
-        if self._remedy is None or self.waiting is None:
+        if self.remedy is None or self.waiting is None:
             return []
         self.waiting = None
-        self._remedy.approve()
+        self.remedy.approve()
         return [Say("approved: the plan is carried out"), *self._take()]
+
+    def hold(self, reason: str | None) -> list[Action]:
+        """From now on no step is taken, for this reason; None ends that, and goes on."""
+        before, self.paused = self.paused, reason
+        if self.remedy is None or reason is not None or before is None or self.waiting != before:
+            return []
+        if self.policy.mode != "auto" and self.remedy.step == self.remedy.order.steps[0]:
+            return self._wait(f"mode {self.policy.mode}")
+        self.waiting = None
+        return self._take()
 
     def stand_down(self, reason: str) -> list[Action]:
         """Somebody else has taken the run over: what is under way or waits is given up."""
-        if self._remedy is None:
+        if self.remedy is None:
             return []
         self.waiting = None
-        return self._abandon(reason, self._remedy.status)
+        return self._abandon(reason, self.remedy.status)
 
     def go_on(self) -> list[Action]:
         """After a restart of the daemon: make the request that was under way once more."""
@@ -141,10 +155,10 @@ class Healing:
         """What a successor of this daemon needs to know."""
         return HealingMemento(
             self.lessons,
-            tuple(self._restorable.values()),
+            tuple(self.restorable.values()),
             self.carried_out,
             tuple(self.receipts),
-            self._remedy.remember() if self._remedy is not None else None,
+            self.remedy.remember() if self.remedy is not None else None,
             self.waiting,
             self.refused,
             self.planned,
@@ -153,17 +167,17 @@ class Healing:
     def restore(self, memento: HealingMemento) -> None:
         """Become what another daemon's was."""
         self.lessons = memento.lessons
-        self._restorable = {change.path: change for change in memento.restorable}
+        self.restorable = {change.path: change for change in memento.restorable}
         self.carried_out = memento.carried_out
         self.receipts = list(memento.receipts)
         if memento.remedy is not None:
-            self._remedy = Remedy.restored(memento.remedy)
+            self.remedy = Remedy.restored(memento.remedy)
         self.waiting = memento.waiting
         self.refused, self.planned = memento.refused, memento.planned
 
     def step_done(self, event: events.StepDone) -> tuple[list[Action], Receipt | None]:
         """The next step, or the receipt once the run has been started again."""
-        remedy = self._remedy
+        remedy = self.remedy
         if remedy is None or not remedy.awaits(event):
             return [], None
         self._records.done(event)
@@ -171,7 +185,7 @@ class Healing:
         if event.step == "rewrite":
             self._records.files(event.plan, remedy.files)
             for change in remedy.files:
-                self._restorable.setdefault(change.path, change)
+                self.restorable.setdefault(change.path, change)
         if event.step != "relaunch":
             if remedy.interrupted is not None:
                 return self._stop(remedy.interrupted), None
@@ -182,25 +196,25 @@ class Healing:
         self._records.receipt(receipt)
         self._records.end_plan(event.plan, "carried out")
         self.carried_out = event.plan
-        self._remedy = None
+        self.remedy = None
         return [Say(sentences.started_again(receipt.plan, receipt.resume))], receipt
 
     def step_failed(self, event: events.StepFailed) -> list[Action]:
         """A step could not be carried out: the plan is abandoned."""
-        if self._remedy is None or not self._remedy.awaits(event):
+        if self.remedy is None or not self.remedy.awaits(event):
             return []
         self._records.failed(event)
         if event.step == GRACE:
             return self._wait(event.reason)
-        number = self._remedy.interrupted
-        status = self._remedy.status if number is None else 128 + number
+        number = self.remedy.interrupted
+        status = self.remedy.status if number is None else 128 + number
         return self._abandon(f"{event.step}: {event.reason}", status)
 
     def interrupt(self, number: int) -> list[Action]:
         """A signal between two attempts: the run ends, with its files as they were."""
-        assert self._remedy is not None
-        if self._remedy.step == "rewrite":
-            self._remedy.interrupted = number  # which files to put back is known in a moment
+        assert self.remedy is not None
+        if self.remedy.step == "rewrite":
+            self.remedy.interrupted = number  # which files to put back is known in a moment
             return []
         return self._stop(number)
 
@@ -210,10 +224,10 @@ class Healing:
 
     def _abandon(self, reason: str, status: int) -> list[Action]:
         """End the remediation that is under way, and the run with it."""
-        assert self._remedy is not None
-        self._records.end_plan(self._remedy.order.plan_id, f"abandoned: {reason}")
-        self._records.close(self._remedy.order.plan.incident, f"abandoned: {reason}")
-        self._remedy = None
+        assert self.remedy is not None
+        self._records.end_plan(self.remedy.order.plan_id, f"abandoned: {reason}")
+        self._records.close(self.remedy.order.plan.incident, f"abandoned: {reason}")
+        self.remedy = None
         sentence = f"the remediation was abandoned: {reason}"
         return [Say(sentence), *self._restore(), Finish(status)]
 
@@ -238,14 +252,7 @@ class Healing:
         costs = self.receipts[-1].costs if self.receipts else None
         if costs is None or costs.seconds_lost is not None:
             return
-        parts = (
-            costs.repeat_seconds,
-            costs.exit_seconds,
-            costs.memory_wait_seconds,
-            costs.restart_seconds,
-            seconds,
-        )
-        lost = sum(part for part in parts if part is not None)
+        lost = costs.lost_until(seconds)
         self._amend(with_outcome(self.receipts[-1], "training again", seconds_lost=lost))
 
     def _decide(
@@ -253,18 +260,21 @@ class Healing:
     ) -> Plan | Refusal:
         if not self._records.healthy:
             return self._unwritable(incident)
-        return decide(attempt, verdict, user, incident, self.lessons, self._policy)
+        return decide(attempt, verdict, user, incident, self.lessons, self.policy)
 
     def _wait(self, reason: str) -> list[Action]:
         self.waiting = reason
-        return [Say(f"the plan waits for approval: {reason}")]
+        what = "is held" if reason == self.paused else "waits for approval"
+        return [Say(f"the plan {what}: {reason}")]
 
     def _unwritable(self, incident: str) -> Refusal:
         return Refusal(incident, f"the journal cannot be written ({self._records.trouble})")
 
     def _take(self) -> list[Action]:
-        remedy = self._remedy
+        remedy = self.remedy
         assert remedy is not None
+        if self.paused is not None:
+            return self._wait(self.paused)
         if not self._records.intend(remedy.order.plan_id, remedy.step):
             reason = f"the journal cannot be written ({self._records.trouble})"
             return self._abandon(reason, remedy.status)
@@ -277,9 +287,9 @@ class Healing:
 
     def _restore(self) -> list[Action]:
         """Files go back to what they were, unless an epoch was completed with the changed ones."""
-        if self.lessons.progressed or not self._restorable:
+        if self.lessons.progressed or not self.restorable:
             return []
-        return [RestoreFiles(tuple(self._restorable.values()))]
+        return [RestoreFiles(tuple(self.restorable.values()))]
 
     def _amend(self, receipt: Receipt) -> None:
         self.receipts[-1] = receipt

@@ -19,7 +19,6 @@ from yolowatch.daemon.records import Records
 from yolowatch.decide.widening import wider
 from yolowatch.model import events
 from yolowatch.model.actions import Action, Order, Say
-from yolowatch.model.plan import Policy
 from yolowatch.model.quantity import bytes_text
 from yolowatch.model.run import RunSpec, RunState
 
@@ -54,9 +53,8 @@ class _Sent:
 class Ordering:
     """What is ordered of the attempt that runs; `number` counts the orders of the run."""
 
-    def __init__(self, records: Records, policy: Policy, healing: Healing) -> None:
+    def __init__(self, records: Records, healing: Healing) -> None:
         self._records = records
-        self._policy = policy
         self._healing = healing
         self._number = 0
         self._attempt = 0
@@ -133,6 +131,8 @@ class Ordering:
         plan_id, plan = healing.carried_out, healing.receipts[-1].plan if healing.receipts else None
         if self._stopped or self._sent is not None or plan is None or plan_id is None:
             return []
+        if healing.paused is not None:
+            return []
         if plan.attempt != attempt.number or attempt.edits is None or _ranks(attempt) != 1:
             return []  # of several ranks one alone must not be widened
         if attempt.distrusted is not None or state.last_words is not None:
@@ -145,7 +145,7 @@ class Ordering:
             state=state,
             batches=(state.place.step or 0) - self._since_step,
             failed_pixels=healing.lessons.failed_pixels(attempt.edits),
-            policy=self._policy,
+            policy=healing.policy,
         )
         if found is None:
             return []

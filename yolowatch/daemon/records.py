@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from yolowatch.daemon.memento import RunMemento
 from yolowatch.edges import plain
@@ -19,6 +20,7 @@ from yolowatch.model.plan import Plan
 from yolowatch.model.receipt import FileChange, Receipt
 from yolowatch.model.run import RunSpec
 from yolowatch.model.verdict import Verdict
+from yolowatch.model.view import IncidentView
 
 
 class Records:
@@ -31,6 +33,8 @@ class Records:
         self._attempt = 0
         self.trouble: str | None = None
         self.run = run
+        self.incidents: dict[str, IncidentView] = {}  # as people see them
+        self._try(self._recall)
 
     @classmethod
     def begin(
@@ -83,9 +87,13 @@ class Records:
                 )
             )
         )
-        return identity[0] if identity else secrets.token_hex(4)
+        name = identity[0] if identity else secrets.token_hex(4)
+        self.incidents[name] = IncidentView(name, verdict.kind.value, verdict.sentence)
+        return name
 
     def close(self, incident: str, outcome: str) -> None:
+        if incident in self.incidents:
+            self.incidents[incident] = replace(self.incidents[incident], outcome=outcome)
         self._try(lambda: self._journal.close_incident(incident, outcome))
 
     def plan(self, plan: Plan) -> str | None:
@@ -142,6 +150,10 @@ class Records:
     def forget(self) -> None:
         """Nobody needs to go on with the run."""
         self._try(lambda: self._journal.forget_memento(self.run))
+
+    def _recall(self) -> None:
+        for each in self._journal.incidents(self.run):
+            self.incidents[each.id] = IncidentView(each.id, each.kind, each.sentence, each.outcome)
 
     def _try(self, write: Callable[[], object]) -> bool:
         if self.trouble is not None:

@@ -7,10 +7,13 @@ than to guess what was to be done.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 
-from yolowatch.daemon.memento import RunMemento
-from yolowatch.edges import plain
+from yolowatch.daemon.memento import Memento, RunMemento
+from yolowatch.edges import notes, plain, proc
 from yolowatch.edges.journal import Journal
+from yolowatch.model.fold import fold
 
 
 def unfinished(journal: Journal, say: Callable[[str], None]) -> Iterator[tuple[str, RunMemento]]:
@@ -24,7 +27,7 @@ def unfinished(journal: Journal, say: Callable[[str], None]) -> Iterator[tuple[s
             say(f"run {run} is abandoned: what was known of it cannot be read")
             continue
         _close_orphans(journal, run, memento)
-        yield run, memento
+        yield run, replace(memento, core=_with_notes(memento.core))
 
 
 def _close_orphans(journal: Journal, run: str, memento: RunMemento) -> None:
@@ -41,3 +44,19 @@ def _close_orphans(journal: Journal, run: str, memento: RunMemento) -> None:
     for plan in journal.plans(run):
         if plan.ended is None and plan.id not in plans:
             journal.end_plan(plan.id, "written again after a restart of the daemon")
+
+
+def _with_notes(core: Memento) -> Memento:
+    """With what the training said when nobody listened, if it has ended since."""
+    if core.user is None or core.user.run_dir is None or core.attempt.exited is not None:
+        return core
+    run_dir, told = Path(core.user.run_dir), []
+    for each in core.attempt.told:
+        words = None
+        if proc.is_alive(each.process) is False:
+            words = notes.last_words(run_dir, each.process)
+        if words is not None:
+            at = each.state.samples[-1].at if each.state.samples else core.attempt.started_at
+            each = replace(each, state=fold(each.state, "last_words", words, at))
+        told.append(each)
+    return replace(core, attempt=replace(core.attempt, told=tuple(told)))

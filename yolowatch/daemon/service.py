@@ -63,6 +63,8 @@ class ServiceOptions:
 
     config: ServiceConfig
     state_dir: Path | None = None
+    config_path: Path | None = None
+    documents: Documents = ()  # that `config` was made of
     environment: Mapping[str, str] | None = None
 
 
@@ -112,6 +114,20 @@ class _Service:
         self._surveyor = Surveyor(self._hands, self._clock)
         self._workers = ThreadPoolExecutor(_WORKERS, "yolowatch-hands")
         stack.callback(self._workers.shutdown, wait=False, cancel_futures=True)
+        self._driver = driver
+        self._control = ControlListener(
+            sockets / "control.sock", self._post, self._clock, config.control_group
+        )
+        stack.callback(self._control.close)
+        self._controller = Controller(
+            self.fleet, PauseFile(state), options.config_path, self._surroundings()
+        )
+        if options.config_path is not None:
+            self._watch = ConfigWatch(
+                options.config_path, self._post, self._clock, options.documents
+            )
+            stack.callback(self._watch.close)
+            self._watch.start()
         self._publisher = Publisher(self._cores, self._listener, self._queue.qsize, self._clock)
         for number in _SIGNALS:
             before = signal.signal(number, lambda _number, _frame: self._over.set())
@@ -127,16 +143,36 @@ class _Service:
         for run, memento in recover.unfinished(self._journal, lambda text: _say(None, text)):
             self._perform(self.fleet.restore(run, memento))
         self._listener.start()
+        self._control.start()
         _say(None, f"watching; hooks speak to {self._listener.path}")
         while not self._over.is_set():
             event = self._next_event()
             began = self._clock.monotonic()
-            self._perform(self.fleet.step(event))
+            self._take(event)
             self._publisher.count(self._clock.monotonic() - began)
             if isinstance(event, events.Tick):
                 self._publisher.publish()
         _say(None, "stopped; trainings go on")
         return 0
+
+    def _take(self, event: events.Event) -> None:
+        match event:
+            case events.ControlReceived():
+                self._controller.asked(event)
+            case events.ConfigChanged():
+                self._controller.reconfigured(event)
+            case _:
+                self._perform(self.fleet.step(event))
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
+            self._perform,
+            self._control.answer,
+            proc.owner,
+            lambda: self._devices,
+            lambda group: setattr(self._control, "group", group),
+            self._reach,
+        )
 
     def _policy_of(self, run: str) -> Policy:
         member = self.fleet.members.get(run)

@@ -71,6 +71,18 @@ def is_alive(key: ProcessKey) -> bool | None:
     return None if _pid_exists(key.pid) else False
 
 
+def started_at(key: ProcessKey) -> float | None:
+    """When this process was started, in seconds since 1970 UTC; it may have ended since.
+
+    None for one of an earlier boot.
+    """
+    text = _read("/proc/stat")
+    if text is None or boot_id() != key.boot_id:
+        return None
+    booted = next((line.split()[1] for line in text.splitlines() if line[:6] == "btime "), None)
+    return None if booted is None else int(booted) + key.start_ticks / os.sysconf("SC_CLK_TCK")
+
+
 def parent_pid(pid: int) -> int | None:
     """The parent's pid; 0 where the parent is outside this pid namespace."""
     stat = _stat(pid)

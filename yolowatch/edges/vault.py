@@ -28,14 +28,17 @@ from yolowatch.edges.files import (
     copy_ownership,
     create,
     open_regular,
+    read_bounded,
     remove,
     sha256_of,
     sync_directory,
+    write_all,
 )
 from yolowatch.edges.priority import idle_io
 from yolowatch.model.quantity import bytes_text
 
 NAME = ".yolowatch"
+_NOTE_BYTES = 1 << 20
 RESERVE_BYTES = 256 * 1024**2
 _COPY_NAME = re.compile(r"(\d{6,})-attempt(\d+)-epoch(-?\d+)-([0-9a-f]{16})\.pt\Z")
 _TEMPORARY = ".yolowatch-new-"  # and a random end; a later call sweeps away what a crash left
@@ -179,6 +182,28 @@ class Vault:
                 remove(temporary)
             sync_directory(directory)
         return StoredFile(digest, copy)
+
+    def write_note(self, name: str, data: bytes) -> None:
+        """Keep a small file of ours, whole or not at all."""
+        with self._lock, _explained(f"the note {name} cannot be written"):
+            directory = self._directory("notes")
+            temporary = _temporary_in(directory)
+            descriptor = create(temporary)
+            try:
+                write_all(descriptor, data)
+                os.fsync(descriptor)
+                os.replace(temporary, directory / name)
+            finally:
+                os.close(descriptor)
+                remove(temporary)
+            sync_directory(directory)
+
+    def read_note(self, name: str) -> bytes | None:
+        """What was written under that name; None where nothing can be read."""
+        try:
+            return read_bounded(self.path / "notes" / name, _NOTE_BYTES)
+        except OSError:
+            return None
 
     def _directory(self, name: str) -> Path:
         """A directory of ours and nobody else's; a link or another's is refused."""

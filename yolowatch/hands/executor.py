@@ -6,7 +6,6 @@ decides nothing. A step that fails leaves the user's files as they were.
 
 from __future__ import annotations
 
-import contextlib
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,29 +13,28 @@ from typing import Any
 
 from yolowatch.edges import files, proc
 from yolowatch.edges.clock import Clock
-from yolowatch.edges.vault import Vault, VaultRefused
+from yolowatch.edges.vault import VaultRefused
 from yolowatch.errors import YolowatchError
 from yolowatch.hands.launching import Launcher
 from yolowatch.hands.port import Hands
-from yolowatch.hands.resuming import find_resume_point, take_emergency
+from yolowatch.hands.resuming import find_resume_point, forget_emergency, take_emergency
+from yolowatch.hands.rewriting import MAX_BYTES, Rewriter
 from yolowatch.hands.standing_by import StandBy, TakenOver
 from yolowatch.hands.vaulting import Vaults
 from yolowatch.model import events
 from yolowatch.model.actions import Launch, Remediation, RestoreFiles, RunStep
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Policy, Start
-from yolowatch.model.receipt import FileChange, ResumePoint
+from yolowatch.model.receipt import ResumePoint
 from yolowatch.trainers.families import Family, family
 
 _POLL_SECONDS = 0.02
-_MAX_BYTES = 64 << 20  # of a configuration or results file
 
 
 class StepError(Exception):
     """A step could not be carried out; the text is the reason, for people."""
 
 
-_EDITED_MEANWHILE = 3  # how often a file is edited anew before it is somebody else's
 _EXPECTED = (StepError, TakenOver, YolowatchError, VaultRefused, files.Changed, OSError, ValueError)
 
 
@@ -85,8 +83,8 @@ class Executor:
             try:
                 if change.copy is None:
                     continue
-                original = files.read_bounded(Path(change.copy), _MAX_BYTES)
-                current = files.read_bounded(path, _MAX_BYTES)
+                original = files.read_bounded(Path(change.copy), MAX_BYTES)
+                current = files.read_bounded(path, MAX_BYTES)
                 files.replace_file(path, original, files.sha256(current))
             except (OSError, files.Changed) as error:
                 troubles.append(f"{path} could not be put back from {change.copy}: {error}")
@@ -130,7 +128,7 @@ class Executor:
         saved = self._saved_by_itself(order)
         if saved is not None:
             return f"{saved.start.value}: {saved.reason}", {"resume": saved}
-        if not order.saved:
+        if not order.saved and not self._may_have_saved(order):
             reason = "this run has saved no checkpoint yet"
             return f"afresh: {reason}", {"resume": ResumePoint(Start.AFRESH, reason)}
         self._vaults.settle()  # the newest checkpoint may still be on its way
@@ -138,10 +136,26 @@ class Executor:
             Path(order.checkpoint),
             self._vaults.of(order.run_dir),
             self._vaults.newest(order.run_dir),
-            None if order.user.resumed else self._vaults.taken(order.run_dir),
+            self._own_copies(order),
             order.user.epochs,
         )
         return f"{point.start.value}: {point.reason}", {"resume": point}
+
+    def _may_have_saved(self, order: Remediation) -> bool:
+        """Whether an adopted training saved a checkpoint that no daemon heard of."""
+        if not order.adopted:
+            return False
+        began = proc.started_at(order.processes[0])
+        try:
+            return began is not None and Path(order.checkpoint).stat().st_mtime >= began
+        except OSError:
+            return False
+
+    def _own_copies(self, order: Remediation) -> frozenset[Path] | None:
+        """The copies in the vault that are of this run; None: all are."""
+        if order.user.resumed:
+            return None
+        return self._vaults.taken(order.run_dir) | {Path(each) for each in order.copies}
 
     def _saved_by_itself(self, order: Remediation) -> ResumePoint | None:
         """What the failed training saved of itself, if it did, may, and it is whole."""
@@ -156,7 +170,7 @@ class Executor:
         order, point = request.remediation, request.resume
         assert point is not None, "the vault step names the resume point"
         trainer = self._family(request)
-        vault = self._vaults.of(order.run_dir)
+        rewriter = Rewriter(self._vaults.of(order.run_dir), order.plan_id)
         run_dir = Path(order.run_dir)
         if point.start is Start.AFRESH:
             kept = 0 if trainer.ADDS_TO_RESULTS else None
@@ -169,15 +183,15 @@ class Executor:
         def trimmed(old: bytes) -> bytes:
             return trainer.trim_results(old, kept or 0)
 
-        changes: tuple[FileChange, ...] = ()
         try:
             for name in trainer.CONFIGURATIONS:
-                changes += self._edit(vault, run_dir / name, rewritten(name))
+                rewriter.edit(run_dir / name, rewritten(name))
             if kept is not None:
-                changes += self._edit(vault, run_dir / "results.csv", trimmed)
+                rewriter.edit(run_dir / "results.csv", trimmed)
         except _EXPECTED:
-            self.restore(RestoreFiles(changes))
+            self.restore(RestoreFiles(rewriter.changes))
             raise
+        changes = rewriter.changes
         names = ", ".join(Path(change.path).name for change in changes) or "nothing to rewrite"
         return names, {"files": changes}
 
@@ -189,31 +203,6 @@ class Executor:
             )
         return found
 
-    def _edit(
-        self, vault: Vault, path: Path, edit: Callable[[bytes], bytes]
-    ) -> tuple[FileChange, ...]:
-        """Replace one file if the edit changes it: original into the vault, compare and swap.
-
-        Whoever edits it meanwhile keeps what they wrote: the edit is made again, of their file.
-        """
-        for _ in range(_EDITED_MEANWHILE):
-            with contextlib.suppress(files.Changed):
-                return self._edit_once(vault, path, edit)
-        return self._edit_once(vault, path, edit)
-
-    def _edit_once(
-        self, vault: Vault, path: Path, edit: Callable[[bytes], bytes]
-    ) -> tuple[FileChange, ...]:
-        if not path.exists():
-            return ()
-        old = files.read_bounded(path, _MAX_BYTES)
-        new = edit(old)
-        if new == old:
-            return ()
-        stored = vault.store_file(path)
-        after = files.replace_file(path, new, files.sha256(old))
-        return (FileChange(str(path), stored.sha256, after, str(stored.copy)),)
-
     def _wait(self, request: RunStep) -> tuple[str, dict[str, Any]]:
         device = request.remediation.user.device
         began = self._clock.monotonic()
@@ -222,6 +211,9 @@ class Executor:
 
     def _relaunch(self, request: RunStep) -> tuple[str, dict[str, Any]]:
         order = request.remediation
+        if request.resume is not None and request.resume.emergency is not None:
+            # Only now: a daemon that was killed before would look for it once more.
+            forget_emergency(self._vaults.of(order.run_dir))
         launch = Launch(order.plan.attempt, order.plan.edits, request.resume)
         process = self._launcher.launch(launch, order.user)
         return f"pid {process.pid}", {"process": process}

@@ -84,9 +84,13 @@ def take_emergency(
     except VaultOverBudget:
         return None
     vault.restore(copy, last)
-    remove(path)
     reason = "the failed training saved its state after its last optimizer step"
     return ResumePoint(Start.RESUME, reason, str(last), told.epoch, copy.sha256, told)
+
+
+def forget_emergency(vault: Vault) -> None:
+    """It was taken, and the training that resumes from it is about to start."""
+    remove(vault.path / EMERGENCY)
 
 
 def _from_vault(

@@ -15,6 +15,7 @@ from . import addresses, allocator, orders, wire
 from .footprint import Footprints
 from .guard import entry, faults
 from .hello import hello
+from .keeping import Kept
 from .place import place
 
 CALM_SECONDS = 1.0
@@ -40,7 +41,7 @@ class Agent:
         self._thread = None
         self._pid = None
         self._hello_fields = {}
-        self._run_fields = None
+        self._kept = Kept()
         self.dropped = 0
         self.footprints = None
         self._allocator = None
@@ -85,12 +86,9 @@ class Agent:
     def tell(self, kind, **fields):
         """Send one message now; False when it was dropped."""
         with self._lock:
-            return self._send(wire.encode(kind, fields))
-
-    def tell_run(self, **fields):
-        """Say what is trained; kept so that a daemon that comes later hears it too."""
-        self._run_fields = fields
-        self.tell("run", **fields)
+            told = self._send(wire.encode(kind, fields))
+            self._kept.remember(kind, fields)  # after it: a new connection begins with these
+            return told
 
     def tell_at_any_cost(self, kind, **fields):
         """Send one message, waiting a moment for room: for the last words of a dying process."""
@@ -103,7 +101,7 @@ class Agent:
                     return
             if time.monotonic() >= deadline:
                 self.dropped += 1
-                return
+                return self._kept.leave_note(data)
             time.sleep(0.01)
 
     def memory(self):
@@ -144,8 +142,8 @@ class Agent:
             fresh.setblocking(False)
             fresh.connect(address)
             fresh.send(wire.encode("hello", hello()), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-            if self._run_fields is not None:
-                fresh.send(wire.encode("run", self._run_fields), socket.MSG_DONTWAIT)
+            for message in self._kept.messages():
+                fresh.send(message, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         except OSError:
             fresh.close()
             return False
@@ -238,7 +236,9 @@ class Agent:
         _tell_faults()
 
     def flush(self):
-        """Send the footprints that were collected."""
+        """Send the footprints that were collected; they wait for a daemon."""
+        if self._socket is None:
+            return
         items = self.footprints.take() if self.footprints is not None else ()
         if items:
             self.tell("footprints", items=items)

@@ -73,15 +73,18 @@ def fold(state: RunState, kind: str, message: Fields, at: float) -> RunState:
         if "path" not in message or "epoch" not in message:
             return state
         saved = SavedCheckpoint(at, message["path"], message["epoch"], message.get("step"))
+        told = state.checkpoint
+        if told is not None and replace(saved, at=told.at) == told:
+            return state  # told once more, to a new connection
         return replace(state, checkpoint=saved)
     if kind == "emergency":
         if "epoch" not in message:
             return state
         lists = (tuple(message.get(name, ())) for name in ("losses", "loss_names", "rates"))
-        told = EmergencySave(
+        rescued = EmergencySave(
             at, message["epoch"], message.get("complete", False), message.get("step"), *lists
         )
-        return replace(state, emergency=told)
+        return replace(state, emergency=rescued)
     if kind == "retry":
         retry = Retry(at, _place(message), message.get("batch_before"), message.get("text", ""))
         return replace(state, retries=(*state.retries, retry)[-16:])

@@ -62,6 +62,17 @@ class Costs:
     repeat_seconds: float | None = None  # from the last checkpoint to the failure
     seconds_lost: float | None = None  # all of it, up to the first new training batch
 
+    def lost_until(self, seconds: float) -> float:
+        """All of it where the first new batch was trained `seconds` after the new start."""
+        parts = (
+            self.repeat_seconds,
+            self.exit_seconds,
+            self.memory_wait_seconds,
+            self.restart_seconds,
+            seconds,
+        )
+        return sum(part for part in parts if part is not None)
+
 
 @dataclass(frozen=True)
 class Receipt:

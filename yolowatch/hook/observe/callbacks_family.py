@@ -110,7 +110,7 @@ def _training_begins(hyp, opt, device, program):
     seen.training, seen.told = True, False
     agent.start(str(device))
     optimizers.leave()
-    agent.tell_run(**describe_options(opt, device, program))
+    agent.tell("run", **describe_options(opt, device, program))
 
 
 @entry
@@ -147,7 +147,7 @@ def _tell_run(frame):
     values = dict(zip(NEEDED, values_of(frame, *NEEDED)))
     if seen.configured_decay is None:
         seen.configured_decay = values["opt"].hyp["weight_decay"]
-    agent.tell_run(**describe(values, seen.configured_decay, frame.f_globals))
+    agent.tell("run", **describe(values, seen.configured_decay, frame.f_globals))
 
 
 def _train_start(frame, _args, _kwargs):

@@ -70,7 +70,7 @@ def _creating(*_args, **_kwargs):
 def _created(_result, trainer, *_args, **_kwargs):
     agent.start(str(trainer.device))
     optimizers.leave()
-    agent.tell_run(**describe(trainer))
+    agent.tell("run", **describe(trainer))
 
 
 def _wrap_callbacks(base):
@@ -109,7 +109,7 @@ def _train_start(trainer):
         oom.observe_cuda(sys.modules["torch"])
         agent.start("cuda:%d" % (trainer.device.index or 0))
     _seen.batch = trainer.batch_size
-    agent.tell_run(**describe(trainer))
+    agent.tell("run", **describe(trainer))
     levers.take_orders(trainer)
 
 
@@ -121,7 +121,7 @@ def _epoch_start(trainer):
     place.phase = "data"
     if _seen.batch is not None and trainer.batch_size != _seen.batch:
         agent.tell("retry", batch_before=_seen.batch, text="", **place.fields())
-        agent.tell_run(**describe(trainer))
+        agent.tell("run", **describe(trainer))
     _seen.batch = trainer.batch_size
 
 
@@ -131,7 +131,7 @@ def _batch_start(trainer):
     _seen.in_forward = False  # one that failed did not say that it ended
     place.accumulate = trainer.accumulate
     if orders.waiting:
-        agent.obey(levers.live(trainer), lambda: agent.tell_run(**describe(trainer)))
+        agent.obey(levers.live(trainer), lambda: agent.tell("run", **describe(trainer)))
 
 
 @entry
@@ -146,7 +146,7 @@ def _batch_end(trainer):
         state = trainer.optimizer.state
         if len(state) > 0:
             _seen.told = True
-            agent.tell_run(**describe(trainer))
+            agent.tell("run", **describe(trainer))
 
 
 @entry
