@@ -82,9 +82,9 @@ class Helper:
 
     def connect(self, uid: int = CORE) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        connection.settimeout(20)
         with rights_of(uid):
             connection.connect(str(self.socket))
+        connection.settimeout(20)
         return connection
 
     def end(self, number: int = signal.SIGTERM) -> None:

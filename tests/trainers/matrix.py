@@ -1,8 +1,10 @@
 """Prints what the cells of test_matrix.py told, and records it beside the measurements.
 
-    python -m tests.trainers.matrix REPORT.xml [REPORT.xml …]   (of pytest --junit-xml)
+    python -m tests.trainers.matrix REPORT …
 
-Exits with 1 where a cell is missing, which is what a test that failed leaves.
+A report is of pytest --junit-xml, or a record of before, to which one that is named later adds the
+cells that were made again. Exits with 1 where a cell is missing, which is what a test that failed
+leaves.
 """
 
 from __future__ import annotations
@@ -11,12 +13,13 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from bench.support import machine
 from tests import environments
-from tests.trainers.test_matrix import NOT_PLANTED, PLACES, TRAINERS
+from tests.trainers.test_matrix import PLACES, TRAINERS
 
 TEXT = """
 Made by `make trainers`: real trainings of three epochs under a real limit, one for each trainer and
@@ -26,9 +29,8 @@ training again, and the levers, where a count tells how often one was needed."""
 
 
 def main() -> int:
-    properties = [p for path in sys.argv[1:] for p in ElementTree.parse(path).iter("property")]
-    told = [each.get("value", "") for each in properties if each.get("name") == "cell"]
-    cells = {(cell["trainer"], cell["place"]): cell for cell in map(json.loads, told)}
+    told = [cell for path in sys.argv[1:] for cell in _told(Path(path))]
+    cells = {(cell["trainer"], cell["place"]): cell for cell in told}
     python = environments.trainer_python("ultralytics")
     described = machine.describe(python, os.environ)
     lines = [
@@ -45,15 +47,21 @@ def main() -> int:
     text = "\n".join(lines) + "\n"
     print(text)
     machine.record("trainers_matrix", {"machine": described, "cells": list(cells.values())}, text)
-    missing = len(TRAINERS) * len(PLACES) - len(NOT_PLANTED) - len(cells)
+    missing = len(TRAINERS) * len(PLACES) - len(cells)
     if missing:
         print(f"{missing} cells are missing")
     return 1 if missing else 0
 
 
+def _told(report: Path) -> list[dict[str, Any]]:
+    if report.suffix == ".json":
+        recorded: list[dict[str, Any]] = json.loads(report.read_text())["cells"]
+        return recorded
+    found = ElementTree.parse(report).iter("property")
+    return [json.loads(each.get("value", "")) for each in found if each.get("name") == "cell"]
+
+
 def _words(trainer: str, place: str, cells: Mapping[tuple[str, str], dict[str, Any]]) -> str:
-    if (trainer, place) in NOT_PLANTED:
-        return "not planted"
     cell = cells.get((trainer, place))
     if cell is None:
         return "missing"

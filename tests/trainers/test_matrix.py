@@ -38,12 +38,12 @@ SLICE = {
     ("yolov5", SAVE),
     ("yolov9 dual", VALIDATION),
 }
-# Its save takes no memory that a limit could refuse.
-NOT_PLANTED = {("yolov9 dual", SAVE)}
 # What is left of the memory that validation would take, in MiB.
 ROOM = {"ultralytics command": "50", "ultralytics script": "50"}
 # Networks of which a batch takes more; validation is calibrated for the small ones.
 LARGER = {"yolov5": "yolov5n.yaml", "yolov9": str(DATA / "yolov9-blocks.yaml")}
+# Copying the small one's layers fits into what is free in pieces: this one's is refused (FILL).
+WIDER = {"yolov9-dual": str(DATA / "yolov9-dual-wide.yaml")}
 
 Facts = list[dict[str, Any]]
 
@@ -67,7 +67,8 @@ def started(
     command = training(scene, program, "--batch", "16")
     if place == VALIDATION:
         return scene, command
-    return scene, (*command, *(("--cfg", LARGER[program]) if program in LARGER else ()))
+    network = LARGER.get(program) or (WIDER.get(program) if place == SAVE else None)
+    return scene, (*command, *(("--cfg", network) if network else ()))
 
 
 def failing(trainer: str, place: str, scene: Scene) -> dict[str, str]:
@@ -80,7 +81,7 @@ def failing(trainer: str, place: str, scene: Scene) -> dict[str, str]:
         return fail_at(scene, "optimizer", 1 if trainer.startswith("ultralytics") else 0)
     if place == VALIDATION:
         return fail_at(scene, "validation", 1, ROOM=ROOM.get(trainer, "40"))
-    return fail_at(scene, "save", 1)
+    return fail_at(scene, "save", 1, **({"FILL": "yes"} if trainer == "yolov9 dual" else {}))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,6 @@ def failing(trainer: str, place: str, scene: Scene) -> dict[str, str]:
         pytest.param(trainer, place, marks=[pytest.mark.slice] * ((trainer, place) in SLICE))
         for trainer in TRAINERS
         for place in PLACES
-        if (trainer, place) not in NOT_PLANTED
     ],
 )
 @pytest.mark.timeout(400)

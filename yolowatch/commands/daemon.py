@@ -8,7 +8,6 @@ from pathlib import Path
 from yolowatch import config
 from yolowatch.daemon.service import ServiceOptions, serve
 from yolowatch.edges.config_files import read_documents
-from yolowatch.model.service import ServiceConfig
 
 
 class Daemon:
@@ -41,5 +40,6 @@ Without a configuration it recommends: plans are made and shown, nothing is touc
 
     def run(self, arguments: argparse.Namespace) -> int:
         path: Path | None = arguments.config
-        chosen = ServiceConfig() if path is None else config.service(read_documents(path))
-        return serve(ServiceOptions(chosen, arguments.state_dir))
+        documents = () if path is None else read_documents(path)
+        chosen = config.service(documents)
+        return serve(ServiceOptions(chosen, arguments.state_dir, path, documents))

@@ -20,14 +20,20 @@ from pathlib import Path
 from typing import Any
 
 from yolowatch.daemon import recover, threads
+from yolowatch.daemon.controlling import Controller, Surroundings
+from yolowatch.daemon.devices import Devices
 from yolowatch.daemon.fleet import Do, Fleet
 from yolowatch.daemon.publishing import Publisher
 from yolowatch.daemon.surveying import Surveyor
 from yolowatch.edges import http, nvml, proc, statedir, terminal
 from yolowatch.edges.captures import CaptureStore
 from yolowatch.edges.clock import Clock, SystemClock
+from yolowatch.edges.config_files import Documents
+from yolowatch.edges.config_watch import ConfigWatch
+from yolowatch.edges.control import ControlListener
 from yolowatch.edges.journal import Journal
 from yolowatch.edges.listener import Listener
+from yolowatch.edges.pausing import PauseFile
 from yolowatch.edges.solitude import only_daemon
 from yolowatch.edges.stage import stage
 from yolowatch.hands.in_process import InProcessHands
@@ -46,6 +52,7 @@ from yolowatch.model.actions import (
     VaultCheckpoint,
     Watch,
 )
+from yolowatch.model.control import AttachTo, Detach
 from yolowatch.model.plan import Policy
 from yolowatch.model.printable import printable
 from yolowatch.model.service import ServiceConfig
@@ -114,7 +121,9 @@ class _Service:
         self._surveyor = Surveyor(self._hands, self._clock)
         self._workers = ThreadPoolExecutor(_WORKERS, "yolowatch-hands")
         stack.callback(self._workers.shutdown, wait=False, cancel_futures=True)
-        self._driver = driver
+        self._devices = Devices(driver, self._clock)
+        stack.callback(self._devices.close)
+        threads.start("devices", self._devices.work, self._thread_failed)
         self._control = ControlListener(
             sockets / "control.sock", self._post, self._clock, config.control_group
         )
@@ -169,10 +178,15 @@ class _Service:
             self._perform,
             self._control.answer,
             proc.owner,
-            lambda: self._devices,
+            self._devices.readings,
             lambda group: setattr(self._control, "group", group),
             self._reach,
         )
+
+    def _reach(self, command: AttachTo | Detach, said: Callable[[Mapping[str, Any]], None]) -> None:
+        verb = "attach" if isinstance(command, AttachTo) else "detach"
+        how = f"`yolowatch {verb} {command.pid}` without a daemon does it"
+        said({"ok": False, "error": f"This daemon does not {verb} by itself: {how}."})
 
     def _policy_of(self, run: str) -> Policy:
         member = self.fleet.members.get(run)
@@ -197,7 +211,9 @@ class _Service:
         self._queue.put(event)
         return True
 
-    def _perform(self, wanted: Sequence[Do]) -> None:
+    def _perform(self, wanted: Sequence[Do]) -> list[str]:
+        """Do all of it; the sentences of what could not be put back."""
+        troubles: list[str] = []
         for do in wanted:
             run, action = do.run, do.action
             match action:
@@ -217,10 +233,13 @@ class _Service:
                 case RunStep() if run is not None:
                     self._work(partial(self._hands.step, run, action))
                 case RestoreFiles() if run is not None:
-                    for trouble in self._hands.restore(run, action):
+                    found = self._hands.restore(run, action)
+                    for trouble in found:
                         _say(run, trouble)
+                    troubles += found
                 case Forget() if run is not None:
                     self._hands.forget(run)
+        return troubles
 
     def _signal(self, action: Signal) -> None:
         try:
@@ -231,6 +250,10 @@ class _Service:
     def _work(self, effect: Callable[[], events.Event]) -> None:
         """Have it done in a thread of its own, which answers with an event that is never lost."""
         threads.submit(self._workers, lambda: self._queue.put(effect()), self._failed)
+
+    def _thread_failed(self, name: str, trace: str) -> None:
+        terminal.tell(trace)
+        _say(None, f"an internal error ended the thread {name}; the rest goes on")
 
     def _failed(self, trace: str) -> None:
         terminal.tell(trace)

@@ -4,6 +4,8 @@ FAIL_AT names the place: forward, optimizer, validation or save; FAIL_EPOCH the 
 and FAIL_BATCH, for `forward`, the batch in it (default 1), which gets PART of what one takes. A
 limit on the data segment is set there, so that the allocator itself refuses. It stays for later
 attempts, at the same place; only `save` fails once. ROOM is what is left for validation, in MiB.
+With FILL the holes that are large enough for a copied layer are taken before a save, which a small
+network's copies would fit into.
 
 What the training had learnt is appended to FACTS, one JSON object an event: hashes of the model, of
 the EMA and of the optimizer's state, in the half precision in which trainers save.
@@ -90,7 +92,7 @@ def told(event, live):
 
 
 class Seen:
-    held = images = None
+    held = holes = images = None
     batches = in_epoch = peak = 0
     epoch = None
     between = ()
@@ -131,6 +133,18 @@ def happened(event, live):
             gc.collect()
             Seen.held = held(Seen.peak - data())
             once(data() + (1 << 16))
+            if "FILL" in os.environ:
+                Seen.holes = list(filling())
+
+
+def filling():
+    """Blocks of what the heap still has in pieces of this size; smaller ones are left."""
+    size = 1 << 22
+    while size >= 1 << 17:
+        try:
+            yield held(size)
+        except RuntimeError:
+            size //= 2
 
 
 def held(count):

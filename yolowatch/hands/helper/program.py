@@ -33,6 +33,7 @@ from yolowatch.model.printable import printable
 
 _CREDENTIALS = struct.Struct("3i")
 _MAX_CONNECTIONS = 4
+_BACKLOG = 64
 _MAX_BAD = 8  # of one connection, before it is cut
 _FIRST_DESCRIPTOR = 3  # of those that systemd hands over
 
@@ -215,7 +216,7 @@ def _listening(path: Path | None, core_uid: int) -> socket.socket:
         finally:
             os.umask(mask)
         os.chown(path, core_uid, -1)
-        listening.listen(_MAX_CONNECTIONS)
+        listening.listen(_BACKLOG)
     except OSError as error:
         listening.close()
         raise AddressError(f"{path} cannot be listened on ({error.strerror}).") from error
