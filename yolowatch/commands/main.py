@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 
 from yolowatch import __version__, errors
-from yolowatch.commands import demo, levers, metrics, run, runs, show, version
+from yolowatch.commands import attach, demo, hook, levers, metrics, run, runs, show, version
 from yolowatch.commands.base import Command, Parser, nearest
 from yolowatch.edges import terminal
 from yolowatch.errors import UsageError, YolowatchError
@@ -17,6 +17,9 @@ from yolowatch.model.printable import printable
 
 COMMANDS: tuple[Command, ...] = (
     run.Run(),
+    attach.Attach(),
+    attach.Detach(),
+    hook.Hook(),
     demo.Demo(),
     runs.Runs(),
     show.Show(),
@@ -91,6 +94,8 @@ def _help() -> str:
         "",
         "`yolowatch COMMAND --help` says more. Exit codes of yolowatch's own:",
         *(f"  {each.exit_code}  {each.meaning}" for each in errors.ALL),
+        "Of `attach` and `detach` alone:",
+        *(f"  {each.exit_code}  {each.meaning}" for each in errors.ATTACHING),
         "Every other status is the training's; 128 + N where signal N ended it.",
     ]
     return "\n".join(lines)
