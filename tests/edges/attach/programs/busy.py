@@ -28,6 +28,7 @@ def state():
         == (original[0], original[1], original[2], original[3]),
         "main": sorted(vars(sys.modules["__main__"])),
         "turns": turns,
+        "came": getattr(sys, "came", False),
     }
 
 
