@@ -83,7 +83,8 @@ def serve(options: ServiceOptions) -> int:
 
 class _Service:
     def __init__(self, options: ServiceOptions, stack: contextlib.ExitStack) -> None:
-        self._queue: queue.Queue[events.Event] = queue.Queue(_QUEUE_EVENTS)
+        # Of the two kinds of queues the cheaper one; its bound is kept in `_post`.
+        self._queue: queue.SimpleQueue[events.Event] = queue.SimpleQueue()
         self._over = threading.Event()
         self._clock: Clock = SystemClock()
         self._tick_at = self._clock.monotonic()
@@ -205,10 +206,9 @@ class _Service:
         return events.Tick(now)
 
     def _post(self, event: events.Event) -> bool:
-        try:
-            self._queue.put_nowait(event)
-        except queue.Full:
+        if self._queue.qsize() >= _QUEUE_EVENTS:
             return False
+        self._queue.put(event)
         return True
 
     def _perform(self, wanted: Sequence[Do]) -> list[str]:

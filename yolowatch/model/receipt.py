@@ -147,6 +147,11 @@ def science_notes(user: RunSpec, plan: Plan, resume: ResumePoint, retried: bool)
             f"BatchNorm computes its statistics over {after // plan.ranks} images at a time "
             f"instead of {before // (edits.one_gpu or plan.ranks)}{each}."
         )
+        if after // plan.ranks == 1:  # measured by bench/science.py
+            notes.append(
+                "Over single images BatchNorm can make the metrics far worse: a policy without "
+                "`batch` among its levers keeps the batch and uses the others."
+            )
         notes.append(
             "The random order of images and augmentations after the restart differs from that of "
             "an uninterrupted run, as after any resume of this trainer."
