@@ -15,6 +15,7 @@ from typing import Any
 from yolowatch.edges import statedir
 from yolowatch.edges.clock import Clock
 from yolowatch.edges.listener import Listener
+from yolowatch.errors import YolowatchError
 from yolowatch.model.events import Event, HookGone, HookMessage
 
 _NAME = "greet.sock"
@@ -38,7 +39,7 @@ class Greeting:
                 os.chown(self.path, uid, -1)
                 os.chown(self._folder, uid, -1)
             self._listener.start()
-        except BaseException:
+        except (OSError, YolowatchError):
             statedir.remove_socket_directory(self._folder)
             raise
 
