@@ -48,7 +48,7 @@ class Service:
         self._inside: tuple[str, ...] = ()
         self._holder: subprocess.Popen[bytes] | None = None
         if os.geteuid() == 0:
-            alone = 'mount -t tmpfs tmpfs /run && echo ready && exec sleep infinity'
+            alone = "mount -t tmpfs tmpfs /run && echo ready && exec sleep infinity"
             command = ("unshare", "-m", "sh", "-c", alone)
             self._holder = subprocess.Popen(command, stdout=subprocess.PIPE)
             assert self._holder.stdout is not None
@@ -82,6 +82,14 @@ class Service:
             lambda: self.log.count("hooks speak to") > already or self.ended,
             "the daemon listens",
         )
+
+    def written(self) -> dict[int, str]:
+        """The writes of the remediation so far, by their numbers; the first daemon's."""
+        lines = self.writes.read_text().splitlines() if self.writes.exists() else []
+        found: dict[int, str] = {}
+        for number, _, words in (line.partition(" ") for line in lines):
+            found.setdefault(int(number), words)
+        return found
 
     @property
     def ended(self) -> bool:
