@@ -83,6 +83,14 @@ class Service:
             "the daemon listens",
         )
 
+    def written(self) -> dict[int, str]:
+        """The writes of the remediation so far, by their numbers; the first daemon's."""
+        lines = self.writes.read_text().splitlines() if self.writes.exists() else []
+        found: dict[int, str] = {}
+        for number, _, words in (line.partition(" ") for line in lines):
+            found.setdefault(int(number), words)
+        return found
+
     @property
     def ended(self) -> bool:
         assert self.daemon is not None
