@@ -48,7 +48,7 @@ class Service:
         self._inside: tuple[str, ...] = ()
         self._holder: subprocess.Popen[bytes] | None = None
         if os.geteuid() == 0:
-            alone = 'mount -t tmpfs tmpfs /run && echo ready && exec sleep infinity'
+            alone = "mount -t tmpfs tmpfs /run && echo ready && exec sleep infinity"
             command = ("unshare", "-m", "sh", "-c", alone)
             self._holder = subprocess.Popen(command, stdout=subprocess.PIPE)
             assert self._holder.stdout is not None

@@ -24,8 +24,10 @@ from yolowatch.daemon.controlling import Controller, Surroundings
 from yolowatch.daemon.devices import Devices
 from yolowatch.daemon.fleet import Do, Fleet
 from yolowatch.daemon.publishing import Publisher
+from yolowatch.daemon.reaching import reach
 from yolowatch.daemon.surveying import Surveyor
 from yolowatch.edges import http, nvml, proc, statedir, terminal
+from yolowatch.edges.attach.entering import Means
 from yolowatch.edges.captures import CaptureStore
 from yolowatch.edges.clock import Clock, SystemClock
 from yolowatch.edges.config_files import Documents
@@ -52,6 +54,7 @@ from yolowatch.model.actions import (
     VaultCheckpoint,
     Watch,
 )
+from yolowatch.model.attach import AttachPolicy
 from yolowatch.model.control import AttachTo, Detach
 from yolowatch.model.plan import Policy
 from yolowatch.model.printable import printable
@@ -92,6 +95,7 @@ class _Service:
         environment = options.environment or os.environ
         given = options.state_dir or (Path(config.state_dir) if config.state_dir else None)
         state = statedir.state_directory(given, environment)
+        self._environment, self._state = environment, state
         sockets = statedir.service_socket_directory(environment)
         stack.enter_context(only_daemon(sockets))
         self._journal = stack.enter_context(Journal(state / "journal.sqlite", self._clock))
@@ -184,9 +188,11 @@ class _Service:
         )
 
     def _reach(self, command: AttachTo | Detach, said: Callable[[Mapping[str, Any]], None]) -> None:
-        verb = "attach" if isinstance(command, AttachTo) else "detach"
-        how = f"`yolowatch {verb} {command.pid}` without a daemon does it"
-        said({"ok": False, "error": f"This daemon does not {verb} by itself: {how}."})
+        means = partial(self._means, self.fleet.config.attach)
+        threads.submit(self._workers, lambda: said(reach(command, means)), self._failed)
+
+    def _means(self, policy: AttachPolicy) -> Means:
+        return Means(self._environment, self._state, self._listener.path, policy)
 
     def _policy_of(self, run: str) -> Policy:
         member = self.fleet.members.get(run)
