@@ -332,7 +332,7 @@ def test_the_daemon_attaches_and_detaches_where_it_is_asked_to(service: Service)
     assert busy.stdout is not None
     busy.stdout.readline()
     assert "the hook is in process" in service.ask("attach", pid=busy.pid)["said"]
-    assert "the hook has left process" in service.ask("detach", pid=busy.pid)["said"]
+    assert "the hook is out of process" in service.ask("detach", pid=busy.pid)["said"]
     (service.place / ".yolowatch-ignore").touch()
     with pytest.raises(RefusedError, match="is opted out: .yolowatch-ignore"):
         service.ask("attach", pid=busy.pid)

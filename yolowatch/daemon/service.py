@@ -22,17 +22,19 @@ from typing import Any
 from yolowatch.daemon import recover, threads
 from yolowatch.daemon.controlling import Controller, Surroundings
 from yolowatch.daemon.devices import Devices
-from yolowatch.daemon.fleet import Do, Fleet
+from yolowatch.daemon.fleet import Fleet
+from yolowatch.daemon.member import Do
 from yolowatch.daemon.publishing import Publisher
-from yolowatch.daemon.reaching import reach
+from yolowatch.daemon.reaching import Reacher
 from yolowatch.daemon.surveying import Surveyor
+from yolowatch.decide.discovery import worth_a_hook
 from yolowatch.edges import http, nvml, proc, statedir, terminal
-from yolowatch.edges.attach.entering import Means
 from yolowatch.edges.captures import CaptureStore
 from yolowatch.edges.clock import Clock, SystemClock
 from yolowatch.edges.config_files import Documents
 from yolowatch.edges.config_watch import ConfigWatch
 from yolowatch.edges.control import ControlListener
+from yolowatch.edges.discovery import Discovery
 from yolowatch.edges.journal import Journal
 from yolowatch.edges.listener import Listener
 from yolowatch.edges.pausing import PauseFile
@@ -45,6 +47,7 @@ from yolowatch.hook import wire
 from yolowatch.model import events
 from yolowatch.model.actions import (
     Adopt,
+    Attach,
     Forget,
     Order,
     RestoreFiles,
@@ -54,7 +57,6 @@ from yolowatch.model.actions import (
     VaultCheckpoint,
     Watch,
 )
-from yolowatch.model.attach import AttachPolicy
 from yolowatch.model.control import AttachTo, Detach
 from yolowatch.model.plan import Policy
 from yolowatch.model.printable import printable
@@ -95,7 +97,6 @@ class _Service:
         environment = options.environment or os.environ
         given = options.state_dir or (Path(config.state_dir) if config.state_dir else None)
         state = statedir.state_directory(given, environment)
-        self._environment, self._state = environment, state
         sockets = statedir.service_socket_directory(environment)
         stack.enter_context(only_daemon(sockets))
         self._journal = stack.enter_context(Journal(state / "journal.sqlite", self._clock))
@@ -122,6 +123,9 @@ class _Service:
             clock=self._clock,
         )
         stack.callback(self._hands.close)
+        self._reacher = Reacher(environment, state, self._listener.path, self._clock)
+        self._discovery = Discovery(self._post, self._clock, uids, worth_a_hook)
+        stack.callback(self._discovery.close)
         self._surveyor = Surveyor(self._hands, self._clock)
         self._workers = ThreadPoolExecutor(_WORKERS, "yolowatch-hands")
         stack.callback(self._workers.shutdown, wait=False, cancel_futures=True)
@@ -157,6 +161,7 @@ class _Service:
             self._perform(self.fleet.restore(run, memento))
         self._listener.start()
         self._control.start()
+        threads.start("discovery", self._discovery.work, self._thread_failed)
         _say(None, f"watching; hooks speak to {self._listener.path}")
         while not self._over.is_set():
             event = self._next_event()
@@ -188,11 +193,14 @@ class _Service:
         )
 
     def _reach(self, command: AttachTo | Detach, said: Callable[[Mapping[str, Any]], None]) -> None:
-        means = partial(self._means, self.fleet.config.attach)
-        threads.submit(self._workers, lambda: said(reach(command, means)), self._failed)
+        """As a person asked for it; answered when it is done."""
+        verb = "attach" if isinstance(command, AttachTo) else "detach"
+        policy = self.fleet.config.attach
 
-    def _means(self, policy: AttachPolicy) -> Means:
-        return Means(self._environment, self._state, self._listener.path, policy)
+        def work() -> None:
+            said(self._reacher.command(verb, command.pid, policy))
+
+        threads.submit(self._workers, work, self._failed)
 
     def _policy_of(self, run: str) -> Policy:
         member = self.fleet.members.get(run)
@@ -234,6 +242,8 @@ class _Service:
                     self._hands.watch(action.process)
                 case Adopt():
                     self._work(partial(self._surveyor.survey, action))
+                case Attach():
+                    self._work(partial(self._reacher.attach, action))
                 case VaultCheckpoint() if run is not None:
                     self._hands.vault(run, action)
                 case RunStep() if run is not None:

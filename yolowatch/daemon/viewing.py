@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 from yolowatch import __version__
 from yolowatch.daemon.core import Core
-from yolowatch.daemon.fleet import Fleet, Member
+from yolowatch.daemon.fleet import Fleet
 from yolowatch.daemon.healing import Healing
+from yolowatch.daemon.member import Member
 from yolowatch.edges.nvml import DeviceReading
 from yolowatch.model.run import Memory
 from yolowatch.model.verdict import Kind

@@ -1,4 +1,4 @@
-"""yolowatch, whose process does something to itself or to another right after a write of its journal.
+"""yolowatch, whose process does something to itself or another after a write of its journal.
 
     python killed_at.py LOG N VICTIM -- ARGUMENTS OF YOLOWATCH
 
