@@ -334,7 +334,7 @@ def test_the_daemon_attaches_and_detaches_where_it_is_asked_to(service: Service)
     assert "the hook is in process" in service.ask("attach", pid=busy.pid)["said"]
     assert "the hook is out of process" in service.ask("detach", pid=busy.pid)["said"]
     (service.place / ".yolowatch-ignore").touch()
-    with pytest.raises(RefusedError, match="is opted out: .yolowatch-ignore"):
+    with pytest.raises(RefusedError, match=r"is opted out: \.yolowatch-ignore"):
         service.ask("attach", pid=busy.pid)
     (service.place / ".yolowatch-ignore").unlink()
     service.configure("attach: preloaded")
