@@ -62,7 +62,7 @@ class Service:
         shutil.copytree(HOOK, place / "site" / "yolowatch_hook")
         self.said: list[str] = []
         self.process: subprocess.Popen[str] | None = None
-        self.trainings: list[subprocess.Popen[bytes]] = []
+        self.trainings: list[subprocess.Popen[Any]] = []
         self.configure("")
 
     def configure(self, text: str) -> None:
@@ -321,6 +321,29 @@ def test_what_a_hook_says_is_hostile(service: Service) -> None:
     assert "/tmp/[red]x run[/red]\\u202e\\u2066" in shown
     assert len([line for line in shown.splitlines() if line.startswith("run")]) == 1
     assert not {"\u202e", "\u2066", "\u200f", "\u2029", "\x1b"} & set(shown)
+
+
+def test_the_daemon_attaches_and_detaches_where_it_is_asked_to(service: Service) -> None:
+    service.start()
+    program = "print(flush=True)\nwhile True: sum(range(1000))"
+    command = [sys.executable, "-c", program]
+    busy = subprocess.Popen(command, cwd=service.place, stdout=subprocess.PIPE)
+    service.trainings.append(busy)  # ended in the end
+    assert busy.stdout is not None
+    busy.stdout.readline()
+    assert "the hook is in process" in service.ask("attach", pid=busy.pid)["said"]
+    assert "the hook is out of process" in service.ask("detach", pid=busy.pid)["said"]
+    (service.place / ".yolowatch-ignore").touch()
+    with pytest.raises(RefusedError, match=r"is opted out: \.yolowatch-ignore"):
+        service.ask("attach", pid=busy.pid)
+    (service.place / ".yolowatch-ignore").unlink()
+    service.configure("attach: preloaded")
+    until_soon(lambda: any("read again and is in force" in line for line in service.said))
+    with pytest.raises(RefusedError, match="attach: preloaded"):
+        service.ask("attach", pid=busy.pid)
+    with pytest.raises(RefusedError, match="no process"):
+        service.ask("attach", pid=2**22 - 1)
+    assert busy.poll() is None
 
 
 @pytest.mark.skipif(not ROOT or SYSTEM_PYTHON is None, reason="only root can be two users")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ from yolowatch.edges import proc
 from yolowatch.edges.attach.entering import Means, attach, detach
 from yolowatch.edges.clock import Clock
 from yolowatch.edges.names import home_of
-from yolowatch.edges.optout import opted_out
-from yolowatch.errors import AttachError, YolowatchError
+from yolowatch.edges.optout import process_opted_out
+from yolowatch.errors import PendingAttach, YolowatchError
 from yolowatch.model.actions import Attach
 from yolowatch.model.attach import AttachPolicy
 from yolowatch.model.events import AttachEnded
@@ -33,7 +32,7 @@ class Reacher:
         process = request.process
         if proc.process_key(process.pid) != process:
             return self._ended(request, "it has ended")
-        if self._is_opted_out(process.pid):
+        if self._opted_out(process.pid) is not False:
             return self._ended(request, "it is opted out")
         try:
             met = attach(process.pid, self._means(request.policy))
@@ -43,29 +42,28 @@ class Reacher:
 
     def command(self, verb: str, pid: int, policy: AttachPolicy) -> Mapping[str, Any]:
         """`attach` or `detach` as a person asked for it: the body of the answer."""
+        if verb == "attach" and self._opted_out(pid):
+            why = f"{OPT_OUT_NAME} lies in its working directory or in one above"
+            return {"ok": False, "error": f"Process {pid} is opted out: {why}."}
         try:
             act = attach if verb == "attach" else detach
             met = act(pid, self._means(policy))
-        except AttachError as error:
-            return {"ok": False, "error": str(error), "exit_code": error.exit_code}
+        except PendingAttach as error:
+            return {"ok": True, "pending": True, "said": str(error)}
         except YolowatchError as error:
-            return {"ok": False, "error": str(error)}
+            return {"ok": False, "error": str(error), "exit_code": error.exit_code}
         done = "is in" if verb == "attach" else "is out of"
-        return {"ok": True, "sentence": f"the hook {done} process {pid}", "hello": dict(met.hello)}
+        return {"ok": True, "said": f"the hook {done} process {pid}", "hello": dict(met.hello)}
 
     def _means(self, policy: AttachPolicy) -> Means:
         return Means(self._environment, self._state_dir, self._socket, policy, clock=self._clock)
 
-    def _is_opted_out(self, pid: int) -> bool:
-        """By a file in or above its working directory; where nobody can look it is not touched."""
+    def _opted_out(self, pid: int) -> bool | None:
+        """By a file in or above its working directory; None where nobody can look."""
         uid = proc.owner(pid)
-        try:
-            place = Path(os.readlink(f"/proc/{pid}/cwd"))
-        except OSError:
-            return True
         if uid is None:
-            return True
-        return opted_out(place, OPT_OUT_NAME, uid=uid, home=home_of(uid)) is not False
+            return None
+        return process_opted_out(pid, OPT_OUT_NAME, uid=uid, home=home_of(uid))
 
     def _ended(self, request: Attach, sentence: str) -> AttachEnded:
         process = request.process
