@@ -1,17 +1,21 @@
 """Whatever is killed after whichever write of a remediation: the run is resumed exactly once.
 
-A real daemon, a real training in miniature that nobody started through yolowatch, and SIGKILL after
-the N-th write of the journal since the training failed. `make faults` prints the matrix.
+A real daemon, a training that nobody started through yolowatch, and SIGKILL after the N-th write of
+the journal since the training failed. Each cell comes twice: with the miniature, which is a real
+training with torch, and with a played one, where torch makes no difference; the slice is of the
+latter, and has one of the former. `make faults` prints the matrix.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.faults.scene import EPOCHS, Miniature, check_each_epoch_once
+from tests.faults.scene import EPOCHS, MINIATURE, PLAYED, Miniature, check_each_epoch_once
 from tests.faults.service import Service, until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
@@ -39,14 +43,23 @@ SLICE = {
 
 def cells(victim: str) -> list[object]:
     return [
-        pytest.param(number, id=write, marks=[pytest.mark.slice] * ((victim, write) in SLICE))
+        pytest.param(
+            *(program, number),
+            id=f"{program.parent.name}-{write}",
+            marks=[pytest.mark.slice] * ((victim, write) in SLICE and program in (PLAYED, only)),
+        )
+        for program in (PLAYED, MINIATURE)
         for number, write in enumerate(WRITES, 1)
+        for only in [MINIATURE if (victim, write) == (DAEMON, "mementos (relaunch)") else None]
         if victim != TRAINING or number >= STARTED  # before that none lives
     ]
 
 
 @pytest.fixture
-def service(scene: Miniature) -> Iterator[Service]:
+def service(scene: Miniature, program: Path) -> Iterator[Service]:
+    scene.program = program
+    if program == PLAYED:
+        scene.python = Path(sys.executable)
     service = Service(scene)
     yield service
     service.close()
@@ -70,6 +83,7 @@ def told(service: Service, victim: str, number: int) -> str:
     return json.dumps(
         {
             "victim": victim,
+            "training": service.scene.program.parent.name,
             "write": WRITES[number - 1],
             "outcome": service.outcome(),
             "starts": len(service.scene.trained("start")),
@@ -82,7 +96,7 @@ def over(service: Service) -> bool:
     return service.outcome() is not None and not service.trainings()
 
 
-@pytest.mark.parametrize("number", cells(DAEMON))
+@pytest.mark.parametrize(("program", "number"), cells(DAEMON))
 def test_a_killed_daemon_resumes_the_run_exactly_once(
     service: Service, number: int, record_property: Callable[[str, object], None]
 ) -> None:
@@ -97,7 +111,7 @@ def test_a_killed_daemon_resumes_the_run_exactly_once(
     record_property("cell", told(service, DAEMON, number))
 
 
-@pytest.mark.parametrize("number", cells(SOCKET))
+@pytest.mark.parametrize(("program", "number"), cells(SOCKET))
 def test_a_cut_socket_loses_nothing(
     service: Service, number: int, record_property: Callable[[str, object], None]
 ) -> None:
@@ -108,7 +122,7 @@ def test_a_cut_socket_loses_nothing(
     record_property("cell", told(service, SOCKET, number))
 
 
-@pytest.mark.parametrize("number", cells(TRAINING))
+@pytest.mark.parametrize(("program", "number"), cells(TRAINING))
 def test_a_training_that_is_killed_is_not_started_a_third_time(
     service: Service, number: int, record_property: Callable[[str, object], None]
 ) -> None:

@@ -34,9 +34,9 @@ def training():
             words = Path(f"/proc/{name}/cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if any(word.endswith(b"miniature/train.py") for word in words) and any(
-            word.startswith(os.fsencode(log.parent)) for word in words
-        ):
+        if any(
+            word.endswith((b"miniature/train.py", b"played/train.py")) for word in words
+        ) and any(word.startswith(os.fsencode(log.parent)) for word in words):
             yield int(name)
 
 
