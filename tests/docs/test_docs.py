@@ -62,6 +62,13 @@ def test_the_table_of_exit_codes_is_the_codes(repo_root: Path, name: str) -> Non
     assert rows == [(str(each.exit_code), each.meaning) for each in errors.ALL]
 
 
+def test_the_codes_of_attaching_are_documented(repo_root: Path) -> None:
+    rows = re.findall(
+        r"^\| (11\d) \| ([^|]+) \|", (repo_root / "docs/exit-codes.md").read_text(), re.M
+    )
+    assert rows == [(str(each.exit_code), each.meaning) for each in errors.ATTACHING]
+
+
 def test_the_graces_are_the_policys(repo_root: Path) -> None:
     policy, text = Policy(), " ".join((repo_root / "README.md").read_text().split())
     assert f"SIGTERM after {policy.exit_grace_seconds:g} s" in text

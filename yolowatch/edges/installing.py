@@ -97,11 +97,9 @@ def _replace(path: Path, content: bytes) -> None:
         write_all(descriptor, content)
         os.fchmod(descriptor, 0o644)
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
     finally:
         os.close(descriptor)
+        Path(temporary).unlink(missing_ok=True)
 
 
 def _unwritable(packages: Path, error: OSError) -> StateError:
