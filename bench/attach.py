@@ -40,7 +40,7 @@ Losses of the two runs: {equal}."""
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=100, metavar="N", help="default: 100")
-    parser.add_argument("--epochs", type=int, default=150, metavar="N", help="default: 150")
+    parser.add_argument("--epochs", type=int, default=120, metavar="N", help="default: 120")
     parser.add_argument("--record", action="store_true", help="write bench/results/")
     options = parser.parse_args()
     python = environments.trainer_python("ultralytics")

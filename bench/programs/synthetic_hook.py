@@ -60,7 +60,8 @@ agent._allocator = Synthetic()
 agent.footprints = footprint.Footprints(agent._allocator)
 place.train_calls = 1
 agent.start("cpu")
-agent.tell_run(
+agent.tell(
+    "run",
     trainer="yolov5", entry="command", train_calls=1, run_dir=run_dir, model="yolov5s.yaml",
     data="coco.yaml", task="detect", batch=16, accumulate=4, nbs=64, weight_decay=0.0005,
     effective_weight_decay=0.0005, epochs=100, start_epoch=0, image_size=640, image_size_min=640,

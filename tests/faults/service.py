@@ -83,6 +83,14 @@ class Service:
             "the daemon listens",
         )
 
+    def written(self) -> dict[int, str]:
+        """The writes of the remediation so far, by their numbers; the first daemon's."""
+        lines = self.writes.read_text().splitlines() if self.writes.exists() else []
+        found: dict[int, str] = {}
+        for number, _, words in (line.partition(" ") for line in lines):
+            found.setdefault(int(number), words)
+        return found
+
     @property
     def ended(self) -> bool:
         assert self.daemon is not None
@@ -94,9 +102,11 @@ class Service:
             "PYTHONPATH": os.pathsep.join([str(self._stage), self._environment["PYTHONPATH"]]),
             "YOLOWATCH_SOCKET": str(self._socket),
         }
-        leave = 'setsid "$@" > training.log 2>&1 < /dev/null &'
-        command = (*self._inside, "sh", "-c", leave, "sh", *self.scene.training(*words))
-        subprocess.run(command, cwd=self.scene.root, env=environment, check=True)
+        # A namespace is entered at its root.
+        leave = 'cd "$0" && setsid "$@" > training.log 2>&1 < /dev/null &'
+        root = str(self.scene.root)
+        command = (*self._inside, "sh", "-c", leave, root, *self.scene.training(*words))
+        subprocess.run(command, env=environment, check=True)
 
     def journal(self) -> Journal:
         return Journal(self.scene.state / "journal.sqlite")
@@ -115,7 +125,7 @@ class Service:
                 words = Path(f"/proc/{name}/cmdline").read_bytes()
             except OSError:
                 continue
-            if b"miniature/train.py" in words and os.fsencode(self.scene.root) in words:
+            if os.fsencode(self.scene.program) in words and os.fsencode(self.scene.root) in words:
                 found.append(int(name))
         return found
 

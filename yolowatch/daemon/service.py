@@ -29,7 +29,6 @@ from yolowatch.daemon.reaching import Reacher
 from yolowatch.daemon.surveying import Surveyor
 from yolowatch.decide.discovery import worth_a_hook
 from yolowatch.edges import http, nvml, proc, statedir, terminal
-from yolowatch.edges.captures import CaptureStore
 from yolowatch.edges.clock import Clock, SystemClock
 from yolowatch.edges.config_files import Documents
 from yolowatch.edges.config_watch import ConfigWatch
@@ -40,9 +39,8 @@ from yolowatch.edges.listener import Listener
 from yolowatch.edges.pausing import PauseFile
 from yolowatch.edges.solitude import only_daemon
 from yolowatch.edges.stage import stage
-from yolowatch.hands.in_process import InProcessHands
 from yolowatch.hands.launching import Hooking
-from yolowatch.hands.port import ServiceHands
+from yolowatch.hands.service import service_hands
 from yolowatch.hook import wire
 from yolowatch.model import events
 from yolowatch.model.actions import (
@@ -77,6 +75,8 @@ class ServiceOptions:
     state_dir: Path | None = None
     config_path: Path | None = None
     documents: Documents = ()  # that `config` was made of
+    helper: Path | None = None  # the root helper's socket; None: this user's own runs only
+    socket_dir: Path | None = None
     environment: Mapping[str, str] | None = None
 
 
@@ -97,7 +97,7 @@ class _Service:
         environment = options.environment or os.environ
         given = options.state_dir or (Path(config.state_dir) if config.state_dir else None)
         state = statedir.state_directory(given, environment)
-        sockets = statedir.service_socket_directory(environment)
+        sockets = options.socket_dir or statedir.service_socket_directory(environment)
         stack.enter_context(only_daemon(sockets))
         self._journal = stack.enter_context(Journal(state / "journal.sqlite", self._clock))
         staged = stage(state)
@@ -108,17 +108,18 @@ class _Service:
             lambda: secrets.token_hex(4),
             os.geteuid(),
         )
-        uids = None if os.geteuid() == 0 else frozenset({os.geteuid(), 0})
+        everybody = os.geteuid() == 0 or options.helper is not None
+        uids = None if everybody else frozenset({os.geteuid(), 0})
         self._listener = Listener(sockets / "hook.sock", self._post, uids=uids, clock=self._clock)
         stack.callback(self._listener.close)
         driver = nvml.open_nvml()
         stack.callback(driver.close)
-        self._hands: ServiceHands = InProcessHands(
+        self._hands = service_hands(
+            options.helper,
             Hooking(staged.path, self._listener.path),
             self._policy_of,
             driver,
             lambda _run, event: self._post(event),
-            CaptureStore(sockets / "captures"),
             grace_seconds=lambda: self.fleet.config.others_grace_seconds,
             clock=self._clock,
         )

@@ -39,6 +39,7 @@ def install(python: Path) -> Path:
         (packages / FOLDER).mkdir(mode=0o755, exist_ok=True)
         staged = stage.stage(packages / FOLDER, shared=True)
         _replace(packages / MODULE, START.read_bytes())
+        _compile(_program(python), packages / MODULE)
         line = _LINE.format(MODULE.removesuffix(".py"), staged.path.name)
         _replace(packages / PTH, line.encode())  # last: now it counts
     except OSError as error:
@@ -68,7 +69,7 @@ def uninstall(python: Path) -> bool:
 
 def site_packages(python: Path) -> Path:
     """Where this Python, or that of this environment, looks for packages; raises StateError."""
-    program = python / "bin" / "python" if python.is_dir() else python
+    program = _program(python)
     try:
         done = subprocess.run(
             (str(program), "-I", "-c", _QUESTION),
@@ -89,6 +90,21 @@ def site_packages(python: Path) -> Path:
     if is_new != "True":
         raise StateError(f"{program} is older than 3.8, in which the hook cannot run.")
     return Path(path)
+
+
+def _program(python: Path) -> Path:
+    return python / "bin" / "python" if python.is_dir() else python
+
+
+def _compile(program: Path, module: Path) -> None:
+    """Now, and not at each start of a Python that may not write there; no matter if it fails."""
+    subprocess.run(
+        (str(program), "-I", "-m", "py_compile", str(module)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
 
 
 def _replace(path: Path, content: bytes) -> None:

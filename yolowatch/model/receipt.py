@@ -120,7 +120,8 @@ def science_notes(user: RunSpec, plan: Plan, resume: ResumePoint, retried: bool)
     if edits.validation_batch is not None:
         notes.append(
             f"Validation takes {edits.validation_batch} images at a time: its predictions and "
-            "metrics stay the same, its printed losses are means over other batches."
+            "metrics stay the same but for rounding, its printed losses are means over other "
+            "batches."
         )
     if (edits.workers, edits.cache, edits.pin_memory) != (None, None, None):
         notes.append("Images are loaded in another way: what is trained on stays the same.")

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -172,14 +173,19 @@ def test_plans_changes_keep_the_hook(tmp_path: Path) -> None:
         target.end()
 
 
-def as_nobody(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def common() -> Iterator[Path]:
+    """A directory that every user can read; pytest closes its own to others."""
+    folder = Path(tempfile.mkdtemp(prefix="yolowatch-test-", dir="/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def as_nobody(common: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """A command of yolowatch by an unprivileged user, who can read this tree's copy of it."""
-    tree = tmp_path / "tree"
+    tree, home = common / "tree", common / "home"
     shutil.copytree(REPOSITORY / "yolowatch", tree / "yolowatch")
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == 0 and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o055)
-    home = tmp_path / "home"
     home.mkdir(mode=0o700)
     os.chown(home, 65534, 65534)
     packages = [p for p in sys.path if p.endswith("site-packages")]
@@ -195,29 +201,24 @@ def as_nobody(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @ROOT_ONLY
-def test_another_users_process(tmp_path: Path) -> None:
+def test_another_users_process(common: Path) -> None:
     with running((sys.executable, str(BUSY))) as target:
-        done = as_nobody(tmp_path, "attach", str(target.pid))
+        done = as_nobody(common, "attach", str(target.pid))
         assert done.returncode == errors.ProcessForbiddenError.exit_code, done.stderr
         assert "belongs to root: only they, or root" in done.stderr
         target.end()
 
 
 @ROOT_ONLY
-def test_root_attaches_to_a_users_process(tmp_path: Path) -> None:
+def test_root_attaches_to_a_users_process(tmp_path: Path, common: Path) -> None:
+    program = shutil.copy(BUSY, common)
     user = {"user": 65534, "group": 65534, "extra_groups": []}
-    program = Path("/tmp") / f"busy-{os.getpid()}.py"
-    program.write_text(BUSY.read_text())
-    program.chmod(0o444)
-    try:
-        with running(("/usr/bin/python3", str(program)), cwd="/", **user) as target:
-            met = attach(target.pid, means(tmp_path))
-            assert met.hello["pid"] == target.pid
-            detach(target.pid, means(tmp_path))
-            assert target.state()["modules"] == []
-            target.end()
-    finally:
-        program.unlink()
+    with running(("/usr/bin/python3", program), cwd="/", **user) as target:
+        met = attach(target.pid, means(tmp_path))
+        assert met.hello["pid"] == target.pid
+        detach(target.pid, means(tmp_path))
+        assert target.state()["modules"] == []
+        target.end()
 
 
 @ROOT_ONLY

@@ -1,11 +1,12 @@
-"""yolowatch, whose process does something to itself or another after a write of its journal.
+"""yolowatch, which strikes itself or another right after a write of its journal.
 
     python killed_at.py LOG N VICTIM -- ARGUMENTS OF YOLOWATCH
 
-Each write is counted, and its statement's beginning appended to LOG. After the N-th (0: never) the
-VICTIM gets SIGKILL: `daemon` is this process, `training` whatever trains in the run that LOG stands
-beside, `socket` is no process: every connection of the hook's socket is cut. Nothing of this is in
-the product: the journal's one door to its file is wrapped here.
+The writes of a remediation are counted, from the one that ends the failed attempt on, and appended
+to LOG. After the N-th (0: never) the VICTIM gets SIGKILL: `daemon` is this process, `training`
+whatever trains in the run that LOG stands beside; `socket` is no process: every connection of the
+hook's socket is cut. Nothing of this is in the product: the journal's one door to its file is
+wrapped here.
 """
 
 import itertools
@@ -20,7 +21,7 @@ from yolowatch.edges.journal import Journal
 from yolowatch.edges.listener import Listener
 
 log, at, victim = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-count = itertools.count(1)
+count = None  # from the end of the failed attempt on
 execute = Journal._execute
 listeners = []
 create = Listener.__init__
@@ -33,9 +34,9 @@ def training():
             words = Path(f"/proc/{name}/cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if any(word.endswith(b"miniature/train.py") for word in words) and any(
-            word.startswith(os.fsencode(log.parent)) for word in words
-        ):
+        if any(
+            word.endswith((b"miniature/train.py", b"played/train.py")) for word in words
+        ) and any(word.startswith(os.fsencode(log.parent)) for word in words):
             yield int(name)
 
 
@@ -52,13 +53,18 @@ def strike():
 
 
 def counted(journal, statement, values):
+    global count
     result = execute(journal, statement, values)
+    words = statement.split()
+    if count is None and words[:2] == ["UPDATE", "attempts"]:
+        count = itertools.count(1)
+    if count is None:
+        return result
+    name = next(word for word in words[1:] if word not in ("INTO", "FROM"))
+    step = [str(each) for each in values if each in ("intent", "done", "failed")]
     number = next(count)
-    words = " ".join(statement.split()[:3])
-    step = [each for each in values if each in ("intent", "done", "failed")]
-    name = values[1] if step else ""
     with log.open("a") as file:
-        file.write(f"{number}\t{words}\t{name} {''.join(step)}\n")
+        file.write(f"{number} {' '.join([name, *([values[1], *step] if step else [])])}\n")
     if number == at:
         strike()
     return result

@@ -16,7 +16,6 @@ from typing import Any
 from yolowatch.edges import statedir
 from yolowatch.edges.clock import Clock
 from yolowatch.edges.listener import Listener
-from yolowatch.errors import YolowatchError
 from yolowatch.model.events import Event, HookGone, HookMessage
 
 _NAME = "greet.sock"
