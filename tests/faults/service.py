@@ -23,6 +23,7 @@ KILLED_AT = Path(__file__).with_name("programs") / "killed_at.py"
 CONFIGURATION = f"""
 mode: auto
 metrics: none
+attach: preloaded
 others_grace_seconds: 0
 users:
   - uid: {os.geteuid()}
