@@ -13,20 +13,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from tests.daemon.parts import FakeClock, FakeHands, FakeNvml
+from tests.daemon.parts import FakeClock, FakeNvml
 from tests.daemon.scenes import process
 from tests.decide.build import GIB, SPEC, failed, footprint, linear_footprints, state
 from yolowatch.decide.budget import AttemptEnd, AttemptHistory
 from yolowatch.decide.detect import classify
 from yolowatch.decide.forecast import Laws, fit
 from yolowatch.decide.planner import plan
-from yolowatch.hands.launching import Hooking, Launcher
+from yolowatch.hands.memory import wait_for_memory
 from yolowatch.model.opt_in import OPT_IN
 from yolowatch.model.plan import LEVERS, Cost, Edits, Plan, Policy, Refusal
 from yolowatch.model.run import Footprint, Memory, Place, RunSpec, RunState
@@ -254,15 +253,5 @@ def waited(readings: list[set[int] | None]) -> float:
     """Seconds until the launcher took the device's memory to be back, or gave up waiting."""
     clock = FakeClock()
     began = clock.now
-    launcher = Launcher(
-        ("yolo",),
-        {},
-        Hooking(Path("stage"), Path("socket")),
-        FakeHands(),
-        clock,
-        Policy(memory_wait_seconds=3.0),
-        FakeNvml(readings),
-        lambda _launched: None,
-    )
-    launcher.wait_for_memory("cuda:0", [process(7)])
+    wait_for_memory("cuda:0", [process(7)], FakeNvml(readings), clock, 3.0)
     return clock.now - began

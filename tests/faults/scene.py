@@ -12,7 +12,8 @@ from typing import Any
 
 from tests.trainers.scene import Scene
 
-MINIATURE = Path(__file__).with_name("miniature")
+MINIATURE = Path(__file__).with_name("miniature") / "train.py"
+PLAYED = Path(__file__).with_name("played") / "train.py"
 LIMITING = Path(__file__).parents[1] / "trainers" / "limiting_callbacks.py"
 EPOCHS = 3
 IMAGES = 64
@@ -20,7 +21,12 @@ IMAGES = 64
 
 @dataclass
 class Miniature(Scene):
-    """A directory in which the miniature trains, and runs out of memory in its second epoch."""
+    """A directory in which the miniature trains, and runs out of memory in its second epoch.
+
+    Or PLAYED in its place, which needs no torch.
+    """
+
+    program: Path = MINIATURE
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -42,7 +48,7 @@ class Miniature(Scene):
     def training(self, *words: str) -> tuple[str, ...]:
         """The command line of a run of three epochs."""
         return (
-            *(str(self.python), str(MINIATURE / "train.py"), "--epochs", str(EPOCHS)),
+            *(str(self.python), str(self.program), "--epochs", str(EPOCHS)),
             *("--images", str(IMAGES), "--project", str(self.root / "runs"), "--name", "run"),
             *words,
         )

@@ -33,6 +33,9 @@ DROPPABLE_KINDS = ("sample", "footprints")
 _PEER_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 _MESSAGES_PER_TURN = 64  # so that one flooding peer cannot starve the others
 _RETRY_SECONDS = 0.01
+# Between two turns: waking this thread and the one behind the queue costs more than a message does,
+# and no peer gets more than its messages of a turn read in it.
+_BREATH_SECONDS = 0.02
 _REMEMBERED_REFUSALS = 1024
 _decode: Callable[[bytes], tuple[str, Mapping[str, Any]]] = wire.decode
 
@@ -104,6 +107,7 @@ class Listener:
                     self._accept()
                 elif key.data is not None:
                     self._read(key.data)
+            self._clock.sleep(_BREATH_SECONDS)
 
     def send(self, connection: int, message: bytes) -> bool:
         """Hand an order to a hook from any thread, never blocking.

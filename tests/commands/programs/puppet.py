@@ -1,12 +1,14 @@
 """A training as its hook tells of it, without torch: real messages, real files, a played failure.
 
     python puppet.py RUN_DIR [--always] [--handled] [--early] [--grandchild] [--wait FILE]
+                             [--hold FILE] [--tear] [--stopped]
 
 Saves a checkpoint after its first epoch and runs out of memory, with --early before that. Started
 again it obeys its edits, trains the second epoch and finishes, or with --always fails in the same
 way. --grandchild: a process stays behind that goes on speaking for it. --wait: the last attempt
-ends when FILE exists. What it was started with goes to RUN_DIR/attempt-N.json, a secret only as its
-hash.
+ends when FILE exists. --hold: the first one fails when FILE exists. --tear: it first cuts off its
+checkpoint, once that was copied. --stopped: it stops itself after its last words. What it was
+started with goes to RUN_DIR/attempt-N.json, a secret only as its hash.
 """
 
 import argparse
@@ -14,6 +16,7 @@ import hashlib
 import json
 import os
 import pickle
+import signal
 import socket
 import sys
 import time
@@ -29,6 +32,9 @@ parser.add_argument("--handled", action="store_true")
 parser.add_argument("--early", action="store_true")
 parser.add_argument("--grandchild", action="store_true")
 parser.add_argument("--wait", type=Path)
+parser.add_argument("--hold", type=Path)
+parser.add_argument("--tear", action="store_true")
+parser.add_argument("--stopped", action="store_true")
 options = parser.parse_args()
 
 MIB = 1 << 20
@@ -100,6 +106,12 @@ if attempt == 0:
     if not options.early:
         save(0)
 tell("sample", seconds=1.0, steps=1, **place, **memory)
+if attempt == 0 and options.tear:
+    while not list((run_dir / ".yolowatch").glob("checkpoints/*-epoch0-*.pt")):
+        time.sleep(0.02)
+    os.truncate(last, 20_000)
+while attempt == 0 and options.hold and not options.hold.exists():
+    time.sleep(0.02)
 if attempt == 0 or options.always:
     tell(
         "last_words",
@@ -111,6 +123,8 @@ if attempt == 0 or options.always:
         **place,
         **memory,
     )
+    if options.stopped:
+        os.kill(os.getpid(), signal.SIGSTOP)
     if options.grandchild and os.fork() == 0:
         end = time.monotonic() + 20
         while time.monotonic() < end and not (run_dir / "attempt-1.json").exists():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -58,6 +58,10 @@ class Greeting:
         """Wait up to so long until the process has said this kind of message; whether it has."""
         return self._wait(lambda: kind in self._said, seconds)
 
+    def hears_any(self, kinds: Sequence[str], seconds: float) -> bool:
+        """As `hears`, for the first of several kinds."""
+        return self._wait(lambda: any(kind in self._said for kind in kinds), seconds)
+
     def is_left(self, seconds: float) -> bool:
         """Wait up to so long until the process has ended the connection; whether it has."""
         return self._wait(lambda: self._gone, seconds)
@@ -67,9 +71,9 @@ class Greeting:
         with self._changed:
             return self._said.get(kind, {})
 
-    def _wait(self, is_so: Any, seconds: float) -> bool:
+    def _wait(self, is_so: Callable[[], bool], seconds: float) -> bool:
         with self._changed:
-            return bool(self._changed.wait_for(is_so, seconds))
+            return self._changed.wait_for(is_so, seconds)
 
     def _take(self, event: Event) -> bool:
         with self._changed:

@@ -1,0 +1,13 @@
+"""`yolowatch daemon` whose sockets are in a directory of the test's own, for root too.
+
+python daemon_in.py SOCKETS [arguments of `yolowatch daemon`]
+"""
+
+import sys
+from pathlib import Path
+
+from yolowatch.commands.main import main
+from yolowatch.edges import listening, statedir
+
+statedir.SYSTEM_SOCKETS = listening.SYSTEM_SOCKETS = Path(sys.argv[1])
+sys.exit(main(["daemon", *sys.argv[2:]]))

@@ -1,0 +1,140 @@
+"""A real `yolowatch daemon` and trainings that nobody started through yolowatch.
+
+As root everything happens in a mount namespace with a /run of its own, because the service's socket
+has one place there; otherwise the user's runtime directory is the test's.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.faults.scene import Miniature
+from yolowatch.edges.journal import Journal
+from yolowatch.edges.stage import stage
+from yolowatch.edges.statedir import service_socket_directory
+
+KILLED_AT = Path(__file__).with_name("programs") / "killed_at.py"
+CONFIGURATION = f"""
+mode: auto
+metrics: none
+others_grace_seconds: 0
+users:
+  - uid: {os.geteuid()}
+    mode: auto
+"""
+PATIENCE_SECONDS = 90.0
+
+
+def until(happened: Callable[[], object], what: str, seconds: float = PATIENCE_SECONDS) -> None:
+    """Return as soon as it has happened; it must, if nothing is wrong."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, f"it did not happen: {what}"
+        time.sleep(0.05)
+
+
+class Service:
+    """The daemon of one test, started again and again, and the training that it finds."""
+
+    def __init__(self, scene: Miniature) -> None:
+        self.scene = scene
+        self.writes = scene.root / "writes.log"
+        self._inside: tuple[str, ...] = ()
+        self._holder: subprocess.Popen[bytes] | None = None
+        if os.geteuid() == 0:
+            alone = "mount -t tmpfs tmpfs /run && echo ready && exec sleep infinity"
+            command = ("unshare", "-m", "sh", "-c", alone)
+            self._holder = subprocess.Popen(command, stdout=subprocess.PIPE)
+            assert self._holder.stdout is not None
+            assert self._holder.stdout.readline() == b"ready\n"
+            self._inside = ("nsenter", "-t", str(self._holder.pid), "-m")
+        self._environment = {**scene.environment, "XDG_RUNTIME_DIR": str(scene.root)}
+        scene.state_made()
+        self._stage = stage(scene.state).path
+        self._socket = service_socket_directory(self._environment) / "hook.sock"
+        self._configuration = scene.root / "yolowatch.yaml"
+        self._configuration.write_text(CONFIGURATION)
+        self.daemon: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        path = self.scene.root / "daemon.log"
+        return path.read_text() if path.exists() else ""
+
+    def start(self, at: int = 0, victim: str = "daemon") -> None:
+        """Start the daemon; see programs/killed_at.py."""
+        arguments = ("daemon", "--config", self._configuration, "--state-dir", self.scene.state)
+        program = (KILLED_AT, self.writes, str(at), victim, "--", *arguments)
+        already = self.log.count("hooks speak to")
+        environment = {k: v for k, v in self._environment.items() if k != "PYTHONPATH"}
+        with (self.scene.root / "daemon.log").open("a") as log:
+            self.daemon = subprocess.Popen(
+                (*self._inside, sys.executable, *program),
+                cwd=Path(__file__).parents[2], env=environment, stdout=log, stderr=log,
+            )  # fmt: skip
+        until(
+            lambda: self.log.count("hooks speak to") > already or self.ended,
+            "the daemon listens",
+        )
+
+    def written(self) -> dict[int, str]:
+        """The writes of the remediation so far, by their numbers; the first daemon's."""
+        lines = self.writes.read_text().splitlines() if self.writes.exists() else []
+        found: dict[int, str] = {}
+        for number, _, words in (line.partition(" ") for line in lines):
+            found.setdefault(int(number), words)
+        return found
+
+    @property
+    def ended(self) -> bool:
+        assert self.daemon is not None
+        return self.daemon.poll() is not None
+
+    def train(self, *words: str) -> None:
+        """Start the training as from a prompt that is gone: nobody of its ancestors lives."""
+        environment = self._environment | {
+            "PYTHONPATH": os.pathsep.join([str(self._stage), self._environment["PYTHONPATH"]]),
+            "YOLOWATCH_SOCKET": str(self._socket),
+        }
+        # A namespace is entered at its root.
+        leave = 'cd "$0" && setsid "$@" > training.log 2>&1 < /dev/null &'
+        root = str(self.scene.root)
+        command = (*self._inside, "sh", "-c", leave, root, *self.scene.training(*words))
+        subprocess.run(command, env=environment, check=True)
+
+    def journal(self) -> Journal:
+        return Journal(self.scene.state / "journal.sqlite")
+
+    def outcome(self) -> str | None:
+        """How the only run that is not forgotten ended; None while it goes on."""
+        with self.journal() as journal:
+            ended = [run for run in journal.runs() if run.ended is not None]
+        return ended[0].outcome if ended else None
+
+    def trainings(self) -> list[int]:
+        """Living processes of this test's training."""
+        found = []
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                words = Path(f"/proc/{name}/cmdline").read_bytes()
+            except OSError:
+                continue
+            if os.fsencode(self.scene.program) in words and os.fsencode(self.scene.root) in words:
+                found.append(int(name))
+        return found
+
+    def close(self) -> None:
+        if self.daemon is not None:
+            self.daemon.kill()
+            self.daemon.wait()
+        for pid in self.trainings():
+            os.kill(pid, signal.SIGKILL)
+        if self._holder is not None:
+            self._holder.kill()
+            self._holder.wait()

@@ -1,0 +1,136 @@
+"""Whatever is killed after whichever write of a remediation: the run is resumed exactly once.
+
+A real daemon, a training that nobody started through yolowatch, and SIGKILL after the N-th write of
+the journal since the training failed. Each cell comes twice: with the miniature, which is a real
+training with torch, and with a played one, where torch makes no difference; the slice is of the
+latter, and has one of the former. `make faults` prints the matrix.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.scene import EPOCHS, MINIATURE, PLAYED, Miniature, check_each_epoch_once
+from tests.faults.service import Service, until
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
+
+# What a remediation writes, from the end of the failed attempt to the beginning of the next one.
+WRITES = (
+    *("attempts", "incidents", "plans"),
+    *("steps grace intent", "mementos (grace)", "steps grace done"),
+    *("steps stop intent", "mementos (stop)", "steps stop done"),
+    *("steps vault intent", "mementos (vault)", "steps vault done"),
+    *("steps rewrite intent", "mementos (rewrite)", "steps rewrite done", "files"),
+    *("steps wait intent", "mementos (wait)", "steps wait done"),
+    *("steps relaunch intent", "mementos (relaunch)", "steps relaunch done"),
+    *("receipts", "plans ended", "attempts begun", "mementos (resumed)"),
+)
+STARTED = WRITES.index("steps relaunch done") + 1  # from this write on the next attempt lives
+DAEMON, TRAINING, SOCKET = VICTIMS = ("daemon", "training", "socket")
+SLICE = {
+    (DAEMON, "plans"),
+    (DAEMON, "mementos (rewrite)"),
+    (DAEMON, "mementos (relaunch)"),
+    (TRAINING, "receipts"),
+}
+
+
+def cells(victim: str) -> list[object]:
+    return [
+        pytest.param(
+            *(program, number),
+            id=f"{program.parent.name}-{write}",
+            marks=[pytest.mark.slice] * ((victim, write) in SLICE and program in (PLAYED, only)),
+        )
+        for program in (PLAYED, MINIATURE)
+        for number, write in enumerate(WRITES, 1)
+        for only in [MINIATURE if (victim, write) == (DAEMON, "mementos (relaunch)") else None]
+        if victim != TRAINING or number >= STARTED  # before that none lives
+    ]
+
+
+@pytest.fixture
+def service(scene: Miniature, program: Path) -> Iterator[Service]:
+    scene.program = program
+    if program == PLAYED:
+        scene.python = Path(sys.executable)
+    service = Service(scene)
+    yield service
+    service.close()
+
+
+def struck(service: Service, number: int, victim: str) -> None:
+    """The training has failed, and the victim was killed after this write."""
+    service.start(number, victim)
+    service.train()
+    if victim == DAEMON:
+        until(lambda: service.ended, f"the daemon is killed after write {number}")
+        assert service.daemon is not None
+        assert service.daemon.returncode == -9, service.log[-3000:]
+    else:
+        until(lambda: number in service.written(), f"write {number}")
+    assert WRITES[number - 1].startswith(service.written()[number]), "as the list above says"
+
+
+def told(service: Service, victim: str, number: int) -> str:
+    """One cell of the matrix."""
+    return json.dumps(
+        {
+            "victim": victim,
+            "training": service.scene.program.parent.name,
+            "write": WRITES[number - 1],
+            "outcome": service.outcome(),
+            "starts": len(service.scene.trained("start")),
+            "epochs": service.scene.epochs(),
+        }
+    )
+
+
+def over(service: Service) -> bool:
+    return service.outcome() is not None and not service.trainings()
+
+
+@pytest.mark.parametrize(("program", "number"), cells(DAEMON))
+def test_a_killed_daemon_resumes_the_run_exactly_once(
+    service: Service, number: int, record_property: Callable[[str, object], None]
+) -> None:
+    struck(service, number, DAEMON)
+    service.start()
+    until(lambda: over(service), "the run ends")
+    assert service.outcome() == "finished, healed", service.log[-3000:]
+    check_each_epoch_once(service.scene)
+    with service.journal() as journal:
+        (run,) = journal.runs()
+        assert [attempt.number for attempt in journal.attempts(run.id)] == [0, 1]
+    record_property("cell", told(service, DAEMON, number))
+
+
+@pytest.mark.parametrize(("program", "number"), cells(SOCKET))
+def test_a_cut_socket_loses_nothing(
+    service: Service, number: int, record_property: Callable[[str, object], None]
+) -> None:
+    struck(service, number, SOCKET)
+    until(lambda: over(service), "the run ends")
+    assert service.outcome() == "finished, healed", service.log[-3000:]
+    check_each_epoch_once(service.scene)
+    record_property("cell", told(service, SOCKET, number))
+
+
+@pytest.mark.parametrize(("program", "number"), cells(TRAINING))
+def test_a_training_that_is_killed_is_not_started_a_third_time(
+    service: Service, number: int, record_property: Callable[[str, object], None]
+) -> None:
+    """Who kills it has a reason, and nobody says that it was memory."""
+    struck(service, number, TRAINING)
+    until(lambda: over(service), "the run ends")
+    starts = service.scene.trained("start")
+    assert 1 <= len(starts) <= 2
+    assert service.scene.epochs() in (list(range(n)) for n in range(1, EPOCHS + 1))
+    assert service.outcome() == "killed", service.log[-3000:]
+    record_property("cell", told(service, TRAINING, number))
