@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import shutil
 import subprocess
 import sys
@@ -147,12 +146,8 @@ def _install(root: Path) -> None:
 
 def _child_of(pid: int) -> int | None:
     """The machine's pid 1, once nspawn has started it."""
-    try:
-        words = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return None
-    return int(words[0]) if words else None
-
-
-def quoted(*words: object) -> str:
-    return shlex.join(str(word) for word in words)
+    with contextlib.suppress(OSError):
+        for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            if Path(f"/proc/{word}/comm").read_text() == "systemd\n":  # others help it to start
+                return int(word)
+    return None

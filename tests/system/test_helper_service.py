@@ -34,6 +34,7 @@ def begin(booted: Machine, user: str) -> int:
     home = booted.root / "home" / user
     RunDir(home / "run")
     shutil.copy(TRAINER, home / "train.py")
+    (home / "train.log").touch()  # the user's own: what systemd makes is root's
     booted.run(f"chown -R {user}: /home/{user}")
     booted.run(
         f"systemd-run --uid={user} --slice=user-1001.slice --unit=first-{user}"
