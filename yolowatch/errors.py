@@ -58,14 +58,14 @@ class CaptureError(LaunchError):
 class ServiceError(YolowatchError):
     """No daemon answers where a command asks one."""
 
-    exit_code = 118
+    exit_code = 108
     meaning = "no daemon answers"
 
 
 class RefusedError(YolowatchError):
     """The daemon does not do what was asked, and says why."""
 
-    exit_code = 119
+    exit_code = 109
     meaning = "the daemon refuses what was asked"
 
 

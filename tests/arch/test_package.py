@@ -45,7 +45,8 @@ def test_the_wheel_holds_every_file_and_no_other(wheel: zipfile.ZipFile) -> None
 
 
 def test_the_wheel_names_its_licence_and_its_command(wheel: zipfile.ZipFile) -> None:
-    texts = {Path(name).name: wheel.read(name).decode() for name in wheel.namelist()}
+    info = [name for name in wheel.namelist() if ".dist-info/" in name]
+    texts = {Path(name).name: wheel.read(name).decode() for name in info}
     assert "License-Expression: Apache-2.0" in texts["METADATA"]
     assert "yolowatch = yolowatch.commands.main:main" in texts["entry_points.txt"]
     assert "Apache License" in texts["LICENSE"]

@@ -115,20 +115,20 @@ def test_the_verbs_become_commands(daemon: Daemon, capsys: Captured) -> None:
     ]
 
 
-def test_a_refusal_is_the_daemons_sentence_and_119(daemon: Daemon, capsys: Captured) -> None:
-    text = said(capsys, "approve", "a1b2", status=119)
+def test_a_refusal_is_the_daemons_sentence_and_109(daemon: Daemon, capsys: Captured) -> None:
+    text = said(capsys, "approve", "a1b2", status=109)
     assert "No plan of run a1b2c3d4 waits for approval: it is training" in text
-    assert "No run of yours is called ffff" in said(capsys, "status", "ffff", status=119)
+    assert "No run of yours is called ffff" in said(capsys, "status", "ffff", status=109)
     assert "Plan p1 of run b0b0c3d4 waits no more" in said(
-        capsys, "approve", "--plan", "p1", "b0b0", status=119
+        capsys, "approve", "--plan", "p1", "b0b0", status=109
     )
     assert daemon.commands == []
 
 
-def test_without_a_daemon_it_is_118_and_the_cure(tmp_path: Path, capsys: Captured) -> None:
+def test_without_a_daemon_it_is_108_and_the_cure(tmp_path: Path, capsys: Captured) -> None:
     path = str(tmp_path / "control.sock")
     for verb in (["status"], ["approve", "a1"], ["pause"], ["resume"], ["rollback", "a1"]):
-        text = said(capsys, verb[0], "--socket", path, *verb[1:], status=118)
+        text = said(capsys, verb[0], "--socket", path, *verb[1:], status=108)
         assert f"No yolowatch daemon listens at {path}: start one with `yolowatch daemon`" in text
 
 

@@ -112,12 +112,20 @@ def test_approve_needs_a_plan_and_takes_no_other() -> None:
     assert "No plan of run a1c3 waits" in error(ask("approve", run="a1c3"))
 
 
+def test_what_is_paused_is_not_approved() -> None:
+    view = replace(VIEW, runs=(replace(A1, paused=True),))
+    request = ControlRequest(1, ALICE, 1, False, "approve", {"run": "a1b2"})
+    assert "is paused: `yolowatch resume` first" in error(answer(request, view, OWNERS.get))
+
+
 def test_rollback_needs_something_to_put_back_and_nobody_at_work() -> None:
     assert ask("rollback", run="a1c3").command == Rollback("a1c3")
     assert "Nothing of run a1b2 was changed" in error(ask("rollback", run="a1b2"))
     view = replace(VIEW, runs=(replace(A2, state="remediating"),))
     request = ControlRequest(1, ALICE, 1, False, "rollback", {"run": "a1c3"})
     assert "being remediated" in error(answer(request, view, OWNERS.get))
+    view = replace(VIEW, runs=(replace(A2, state="finished"),))
+    assert "`yolowatch show a1c3` has the lines" in error(answer(request, view, OWNERS.get))
 
 
 @pytest.mark.parametrize(("verb", "kind"), [("attach", AttachTo), ("detach", Detach)])

@@ -173,7 +173,7 @@ def test_ranks_that_a_trainer_spawned_are_one_run_with_it(tmp_path: Path) -> Non
     assert scene.core.user.entry == "command", "as the process was started that spawned them"
     fail(scene, 3)
     scene.wait(GROUP_GRACE_SECONDS + 0.1)
-    assert {each.process for each in scene.of(Signal)} == {LAUNCHER, SPAWNED, *RANKS}
+    assert {each.process for each in scene.of(Signal)} == {SPAWNED, *RANKS}, "it ends after them"
     # What the trainer says of the ranks that it has lost is no cause.
     told = replace(build.failed(), exception="CalledProcessError", text="returned status 1")
     scene.fail(told, 1)
@@ -184,6 +184,17 @@ def test_ranks_that_a_trainer_spawned_are_one_run_with_it(tmp_path: Path) -> Non
     assert order.plan.edits.batch is not None
     assert order.plan.edits.batch % 2 == 0
     assert order.user.entry == "command"
+
+
+def test_a_trainer_that_outlives_its_ranks_is_killed(tmp_path: Path) -> None:
+    scene = spawning(tmp_path)
+    fail(scene, 3)
+    scene.wait(GROUP_GRACE_SECONDS + 0.1)
+    asked = len(scene.of(Signal))
+    scene.wait(11.0)
+    killed = scene.of(Signal)[asked:]
+    assert {each.process for each in killed} == {LAUNCHER, SPAWNED, *RANKS}
+    assert {each.number for each in killed} == {signal.SIGKILL}
 
 
 def test_a_program_that_spawned_ranks_twice_is_not_started_again(tmp_path: Path) -> None:

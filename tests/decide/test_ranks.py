@@ -121,6 +121,7 @@ def test_a_plan_keeps_the_effective_batch_in_equal_parts(ranks: int) -> None:
     notes = science_notes(replace(SPEC, batch=16, accumulate=4), found, point, retried=False)
     said = f"over {batch // ranks} images at a time instead of {16 // ranks}, in each rank."
     assert any(said in note for note in notes)
+    assert any("Over single images" in note for note in notes) == (batch // ranks == 1)
 
 
 def test_one_image_a_rank_is_the_least() -> None:

@@ -51,7 +51,7 @@ def test_the_example_of_a_configuration_is_one() -> None:
 
 def test_the_exit_codes_of_asking_are_the_codes(repo_root: Path) -> None:
     rows = re.findall(
-        r"^\| (11\d) \| ([^|]+) \|", (repo_root / "docs" / "exit-codes.md").read_text(), re.M
+        r"^\| (10\d) \| ([^|]+) \|", (repo_root / "docs" / "exit-codes.md").read_text(), re.M
     )
     assert rows == [(str(each.exit_code), each.meaning) for each in errors.OF_SERVICE]
 
@@ -60,6 +60,13 @@ def test_the_exit_codes_of_asking_are_the_codes(repo_root: Path) -> None:
 def test_the_table_of_exit_codes_is_the_codes(repo_root: Path, name: str) -> None:
     rows = re.findall(r"^\| (12\d) \| ([^|]+) \|", (repo_root / name).read_text(), re.M)
     assert rows == [(str(each.exit_code), each.meaning) for each in errors.ALL]
+
+
+def test_the_codes_of_attaching_are_documented(repo_root: Path) -> None:
+    rows = re.findall(
+        r"^\| (11\d) \| ([^|]+) \|", (repo_root / "docs/exit-codes.md").read_text(), re.M
+    )
+    assert rows == [(str(each.exit_code), each.meaning) for each in errors.ATTACHING]
 
 
 def test_the_graces_are_the_policys(repo_root: Path) -> None:

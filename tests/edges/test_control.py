@@ -133,7 +133,7 @@ def test_a_refusal_is_the_daemons_sentence(desk: OpenDesk) -> None:
     open_desk = desk(lambda request: {"ok": False, "error": "No run of yours is called a1."})
     with pytest.raises(RefusedError, match="No run of yours") as raised:
         ask("pause", {"run": "a1"}, open_desk.listener.path)
-    assert raised.value.exit_code == 119
+    assert raised.value.exit_code == 109
 
 
 def test_a_peer_that_only_half_closes_is_answered_too(desk: OpenDesk) -> None:
@@ -347,7 +347,7 @@ def test_without_a_daemon_the_cure_is_named(place: Path) -> None:
         dead.bind(str(place / "control.sock"))
     with pytest.raises(ServiceError, match="No yolowatch daemon listens") as raised:
         ask("status", {}, place / "control.sock")
-    assert raised.value.exit_code == 118
+    assert raised.value.exit_code == 108
 
 
 def test_a_path_too_long_is_a_sentence(place: Path) -> None:

@@ -23,6 +23,7 @@ KILLED_AT = Path(__file__).with_name("programs") / "killed_at.py"
 CONFIGURATION = f"""
 mode: auto
 metrics: none
+attach: preloaded
 others_grace_seconds: 0
 users:
   - uid: {os.geteuid()}
@@ -45,7 +46,7 @@ class Service:
     def __init__(self, scene: Miniature) -> None:
         self.scene = scene
         self.writes = scene.root / "writes.log"
-        self._inside: tuple[str, ...] = ()
+        self.inside: tuple[str, ...] = ()
         self._holder: subprocess.Popen[bytes] | None = None
         if os.geteuid() == 0:
             alone = "mount -t tmpfs tmpfs /run && echo ready && exec sleep infinity"
@@ -53,7 +54,7 @@ class Service:
             self._holder = subprocess.Popen(command, stdout=subprocess.PIPE)
             assert self._holder.stdout is not None
             assert self._holder.stdout.readline() == b"ready\n"
-            self._inside = ("nsenter", "-t", str(self._holder.pid), "-m")
+            self.inside = ("nsenter", "-t", str(self._holder.pid), "-m")
         self._environment = {**scene.environment, "XDG_RUNTIME_DIR": str(scene.root)}
         scene.state_made()
         self._stage = stage(scene.state).path
@@ -75,7 +76,7 @@ class Service:
         environment = {k: v for k, v in self._environment.items() if k != "PYTHONPATH"}
         with (self.scene.root / "daemon.log").open("a") as log:
             self.daemon = subprocess.Popen(
-                (*self._inside, sys.executable, *program),
+                (*self.inside, sys.executable, *program),
                 cwd=Path(__file__).parents[2], env=environment, stdout=log, stderr=log,
             )  # fmt: skip
         until(
@@ -92,16 +93,30 @@ class Service:
         assert self.daemon is not None
         return self.daemon.poll() is not None
 
-    def train(self, *words: str) -> None:
-        """Start the training as from a prompt that is gone: nobody of its ancestors lives."""
-        environment = self._environment | {
+    def configure(self, text: str) -> None:
+        self._configuration.write_text(text)
+
+    def plain(self) -> dict[str, str]:
+        """The environment of a command that has neither hook nor limit."""
+        return {k: v for k, v in self._environment.items() if k != "PYTHONPATH"}
+
+    def limited(self) -> dict[str, str]:
+        """What limits a training that some other launcher brings the hook to."""
+        return {"PYTHONPATH": self._environment["PYTHONPATH"]}
+
+    def hooked(self) -> dict[str, str]:
+        """The environment of a training that has the hook from its start, and the limit."""
+        return self._environment | {
             "PYTHONPATH": os.pathsep.join([str(self._stage), self._environment["PYTHONPATH"]]),
             "YOLOWATCH_SOCKET": str(self._socket),
         }
-        # A namespace is entered at its root.
+
+    def train(self, *words: str) -> None:
+        """Start the training as from a prompt that is gone: nobody of its ancestors lives."""
+        environment = self.hooked()
         leave = 'cd "$0" && setsid "$@" > training.log 2>&1 < /dev/null &'
         root = str(self.scene.root)
-        command = (*self._inside, "sh", "-c", leave, root, *self.scene.training(*words))
+        command = (*self.inside, "sh", "-c", leave, root, *self.scene.training(*words))
         subprocess.run(command, env=environment, check=True)
 
     def journal(self) -> Journal:

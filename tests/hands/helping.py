@@ -35,6 +35,7 @@ POLICY = {
     "emergency": "complete",
     "kill_grace_seconds": 5.0,
     "keep_checkpoints": 2,
+    "vault_gib": 1.0,
     "grace_seconds": 0.0,
 }
 
@@ -182,6 +183,7 @@ class Training:
     def request(self, step: str, **changes: Any) -> dict[str, Any]:
         """The fields of a step, as a well-behaved core would have them."""
         fields = {
+            "plan": "p1",
             "step": step,
             "attempt": 1,
             "failed_attempt": 0,
@@ -191,6 +193,8 @@ class Training:
             "checkpoint": "weights/last.pt",
             "saved": True,
             "processes": [vars(self.key)],
+            "copies": [],
+            "adopted": True,
             "policy": POLICY,
             "resume": {"start": "resume", "epoch": 3, "sha256": "0" * 64},
         }

@@ -160,6 +160,11 @@ HOSTILE: list[dict[str, Any]] = [
     {"checkpoint": "../../etc/passwd"},
     {"checkpoint": "/etc/passwd"},
     {"checkpoint": "weights/epoch3.pt"},
+    {"plan": "../../args"},
+    {"plan": "p/1"},
+    {"copies": ["../../../etc/passwd"]},
+    {"copies": ["000001-attempt0-epoch1-0123456789abcdef.pt/../../x"]},
+    {"adopted": 1},
     {"processes": [{"pid": 1}]},
     {"processes": [{"boot_id": "0" * 36, "pid": 0, "start_ticks": 0}]},
     {"processes": [{"boot_id": "../" * 12, "pid": 2, "start_ticks": 0}]},
@@ -194,6 +199,7 @@ def test_what_no_table_has_is_refused_before_anything_is_done(
 
 def plain_step(run_dir: str, key: ProcessKey) -> dict[str, Any]:
     return {
+        "plan": "p1",
         "step": "relaunch",
         "attempt": 1,
         "failed_attempt": 0,
@@ -203,6 +209,8 @@ def plain_step(run_dir: str, key: ProcessKey) -> dict[str, Any]:
         "checkpoint": "weights/last.pt",
         "saved": True,
         "processes": [vars(key)],
+        "copies": [],
+        "adopted": True,
         "policy": POLICY,
         "resume": {"start": "resume"},
     }
@@ -336,7 +344,7 @@ def test_a_race_of_names_reaches_nothing_outside(
     thread.start()
     done = 0
     try:
-        for _ in range(20):
+        for _ in range(8):
             with running.connect() as connection:
                 core = Core(connection)
                 core.capture("r1", mine.key)

@@ -13,7 +13,12 @@ import pytest
 from tests.daemon.parts import write_checkpoint
 from yolowatch.edges.files import sha256
 from yolowatch.edges.vault import Vault, VaultRefused
-from yolowatch.hands.resuming import NothingToResume, find_resume_point, take_emergency
+from yolowatch.hands.resuming import (
+    NothingToResume,
+    find_resume_point,
+    forget_emergency,
+    take_emergency,
+)
 from yolowatch.model.plan import Start
 from yolowatch.model.receipt import ResumePoint
 from yolowatch.model.run import EmergencySave
@@ -234,6 +239,9 @@ def test_what_it_saved_takes_the_place_of_last(last: Path, vault: Vault, emergen
     point = take_emergency(last, vault, TOLD, 0, 10)
     assert point is not None
     assert last.read_bytes() == saved
+    assert emergency.exists(), "a daemon that goes on after a killed one takes it once more"
+    assert take_emergency(last, vault, TOLD, 0, 10) == point
+    forget_emergency(vault)
     assert not emergency.exists()
     assert (point.start, point.epoch, point.sha256) == (Start.RESUME, 4, sha256(saved))
     assert point.unfinished == TOLD

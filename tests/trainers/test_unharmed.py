@@ -220,6 +220,7 @@ def test_every_entry_of_the_hook_fails(scene: Scene, bare: str, hooked: dict[str
     left = {name for name in left if not name.startswith("callbacks_family")}
     others = {"oom.observe_cuda", "oom._thread_died", "agent._report", "optimizers._stepped"}
     others.add("opt_in_ultralytics._without_misfits")
+    others |= {"agent._leave", "ultralytics._join"}  # of a hook that comes late, or is to leave
     assert left <= others | set(READINGS)
     assert len(entered) >= 18
 

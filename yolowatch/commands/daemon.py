@@ -38,8 +38,31 @@ Without a configuration it recommends: plans are made and shown, nothing is touc
             help="where the journal is kept (default: $XDG_STATE_HOME/yolowatch)",
         )
 
+        parser.add_argument(
+            "--helper",
+            type=Path,
+            metavar="SOCKET",
+            help="of yolowatch-helper, which touches the trainings of other users for this one",
+        )
+        parser.add_argument(
+            "--socket-dir",
+            type=Path,
+            metavar="DIR",
+            help="where hook.sock and control.sock lie (default: /run/yolowatch for root, else "
+            "$XDG_RUNTIME_DIR/yolowatch)",
+        )
+
     def run(self, arguments: argparse.Namespace) -> int:
         path: Path | None = arguments.config
         documents = () if path is None else read_documents(path)
         chosen = config.service(documents)
-        return serve(ServiceOptions(chosen, arguments.state_dir, path, documents))
+        return serve(
+            ServiceOptions(
+                chosen,
+                arguments.state_dir,
+                path,
+                documents,
+                arguments.helper,
+                arguments.socket_dir,
+            )
+        )

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 
 from yolowatch import __version__, errors
 from yolowatch.commands import (
+    attach,
     configuration,
     daemon,
     demo,
+    hook,
     levers,
     metrics,
     run,
@@ -31,6 +33,9 @@ from yolowatch.model.printable import printable
 COMMANDS: tuple[Command, ...] = (
     run.Run(),
     daemon.Daemon(),
+    attach.Attach(),
+    attach.Detach(),
+    hook.Hook(),
     demo.Demo(),
     runs.Runs(),
     show.Show(),
@@ -109,6 +114,8 @@ def _help() -> str:
         "",
         "`yolowatch COMMAND --help` says more. Exit codes of yolowatch's own:",
         *(f"  {each.exit_code}  {each.meaning}" for each in (*errors.OF_SERVICE, *errors.ALL)),
+        "Of `attach` and `detach` alone:",
+        *(f"  {each.exit_code}  {each.meaning}" for each in errors.ATTACHING),
         "Every other status is the training's; 128 + N where signal N ended it.",
     ]
     return "\n".join(lines)

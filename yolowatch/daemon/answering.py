@@ -22,7 +22,7 @@ from yolowatch.model.control import (
     ResumeRun,
     Rollback,
 )
-from yolowatch.model.view import FleetView, RunView
+from yolowatch.model.view import OVER, FleetView, RunView
 
 OwnerOf = Callable[[int], "int | None"]
 """The uid of a process, None where there is none or it cannot be known."""
@@ -98,6 +98,11 @@ def _command(request: ControlRequest, run: RunView) -> Answer:
     if request.verb == "resume":
         return _done(ResumeRun(run.run), f"run {run.run} is resumed: mode {run.mode}")
     if request.verb == "rollback":
+        if run.state in OVER:
+            return refused(
+                f"Run {run.run} is over and its files are yours alone: `yolowatch show {run.run}` "
+                "has the lines that put them back."
+            )
         if not run.replaced_files:
             return refused(f"Nothing of run {run.run} was changed, so nothing can be put back.")
         if run.state == "remediating":
@@ -110,6 +115,8 @@ def _command(request: ControlRequest, run: RunView) -> Answer:
             f"No plan of run {run.run} waits for approval: it is {run.state}; `yolowatch status "
             f"{run.run}` says more."
         )
+    if run.paused:
+        return refused(f"Run {run.run} is paused: `yolowatch resume` first, then approve.")
     wanted = request.arguments.get("plan")
     if wanted is not None and wanted != run.plan.id:
         return refused(

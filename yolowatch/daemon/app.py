@@ -23,6 +23,7 @@ from yolowatch.daemon.records import Records
 from yolowatch.edges import http, nvml, proc, statedir, terminal
 from yolowatch.edges.clock import Clock, SystemClock
 from yolowatch.edges.journal import Journal
+from yolowatch.edges.lease import RUN, Lease, LeaseHeld
 from yolowatch.edges.listener import Listener
 from yolowatch.edges.stage import stage
 from yolowatch.errors import LaunchError, YolowatchError
@@ -93,6 +94,8 @@ def supervise(options: Options, progress: Callable[[Core], None] | None = None) 
 class _Supervision:
     def __init__(self, options: Options, stack: contextlib.ExitStack) -> None:
         self._say = _silent if options.quiet else _say
+        self._stack = stack
+        self._claimed: str | None = None  # the directory whose lease was asked for
         self._queue: queue.Queue[events.Event] = queue.Queue(_QUEUE_EVENTS)
         self._steps: queue.Queue[RunStep | None] = queue.Queue()
         self._step_in_hand: RunStep | None = None
@@ -180,12 +183,26 @@ class _Supervision:
             event = self._next_event()
             began = self._clock.monotonic()
             status = self._perform(self.core.step(event))
+            self._claim()
             self._publisher.count(self._clock.monotonic() - began)
             self._publisher.publish()
             if progress is not None:
                 progress(self.core)
         self._records.finished(status, self.core.summary())
         return Outcome(status, self._records.run, self.core)
+
+    def _claim(self) -> None:
+        """Take the lease of the run's directory once it is known; without it nothing is changed."""
+        run_dir = self.core.user.run_dir if self.core.user is not None else None
+        if run_dir is None or run_dir == self._claimed or not os.path.isdir(run_dir):
+            return
+        self._claimed = run_dir
+        try:
+            self._stack.callback(Lease(Path(run_dir), RUN).release)
+        except LeaseHeld as error:
+            self.core.healing.foreign = str(error)
+        except OSError as error:  # a directory that cannot be written: its vault will say so
+            self._say(f"{run_dir} cannot be kept from others ({error.strerror})")
 
     def _next_event(self) -> events.Event:
         """The next event, or a tick where one is due: time passes beside any stream of others."""

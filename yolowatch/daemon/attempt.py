@@ -194,6 +194,13 @@ class Attempt:
         connected = (self.processes[connection] for connection in sorted(self.open))
         return tuple(dict.fromkeys((self.process, *self._launchers(), *connected)))
 
+    def asked_to_end(self) -> tuple[ProcessKey, ...]:
+        """Those of the living whom the others follow: a trainer that has spawned its ranks sees
+        them end, clears away what it had written for them, and ends by itself.
+        """
+        living = self.living()
+        return tuple(p for p in living if p != self.process) if self._launchers() else living
+
     def everyone(self) -> tuple[ProcessKey, ...]:
         """All of its processes that are known."""
         return tuple(dict.fromkeys((self.process, *self._launchers(), *self.processes.values())))

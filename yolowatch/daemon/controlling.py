@@ -13,8 +13,9 @@ from typing import Any
 
 from yolowatch import config
 from yolowatch.daemon.answering import Answer, OwnerOf, answer, refused
-from yolowatch.daemon.fleet import Do, Fleet
+from yolowatch.daemon.fleet import Fleet
 from yolowatch.daemon.governing import Governor
+from yolowatch.daemon.member import Do
 from yolowatch.daemon.viewing import fleet_view
 from yolowatch.edges.nvml import DeviceReading
 from yolowatch.edges.pausing import Paused, PauseFile

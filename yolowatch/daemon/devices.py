@@ -14,8 +14,8 @@ _OLD_SECONDS = 30.0  # older readings are not shown: unknown is better than what
 class Devices:
     """`work` is what the thread does until `close`; `readings` is called by the loop."""
 
-    def __init__(self, driver: Nvml, clock: Clock) -> None:
-        self._driver, self._clock = driver, clock
+    def __init__(self, driver: Nvml, clock: Clock, every_seconds: float = _EVERY_SECONDS) -> None:
+        self._driver, self._clock, self._every_seconds = driver, clock, every_seconds
         self._over = threading.Event()
         self._read: tuple[tuple[DeviceReading, ...], float] = ((), clock.monotonic())
 
@@ -24,7 +24,7 @@ class Devices:
             self._read = (self._driver.devices(), self._clock.monotonic())
             if self._driver.reason is not None and not self._read[0]:
                 return  # there is no driver, and none comes while this machine runs
-            self._over.wait(_EVERY_SECONDS)
+            self._over.wait(self._every_seconds)
 
     def readings(self) -> tuple[DeviceReading, ...]:
         """The newest, none where the driver has not answered for long."""

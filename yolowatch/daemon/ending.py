@@ -3,7 +3,8 @@
 A single process has a minute: its program may have something left to do. A training made of ranks
 cannot go on without one of them, and the others would wait for it as long as their collectives
 allow, up to hours. So a group has `GROUP_GRACE_SECONDS` after the last words of the rank that
-failed; then the launcher and every rank get SIGTERM and, `kill_grace_seconds` later, SIGKILL.
+failed; then the launcher and every rank get SIGTERM and, `kill_grace_seconds` later, SIGKILL. A
+trainer that has spawned its ranks itself gets only the latter.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import signal
 from yolowatch.daemon.attempt import Attempt
 from yolowatch.decide import ranks, texts
 from yolowatch.model.actions import Action, Say, Signal
+from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Policy
 from yolowatch.model.run import LastWords, RunState
 
@@ -37,7 +39,9 @@ def ask(attempt: Attempt, sentence: str, at: float) -> list[Action]:
 
 
 def _signals(attempt: Attempt, number: int) -> list[Signal]:
-    named = attempt.living() if attempt.group() else (attempt.process,)
+    named: tuple[ProcessKey, ...] = (attempt.process,)
+    if attempt.group():
+        named = attempt.living() if number == signal.SIGKILL else attempt.asked_to_end()
     return [Signal(process, number) for process in named]
 
 

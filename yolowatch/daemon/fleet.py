@@ -9,20 +9,20 @@ asks no clock and touches no process.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from yolowatch.daemon.core import Core
+from yolowatch.daemon.member import Do, Member
 from yolowatch.daemon.memento import Memento, RunMemento
 from yolowatch.daemon.newcomers import Newcomer, Newcomers
 from yolowatch.daemon.records import Records
 from yolowatch.daemon.ruling import rule_of
-from yolowatch.decide.rules import Rule
 from yolowatch.edges.journal import Journal
 from yolowatch.errors import StateError
 from yolowatch.model import events
 from yolowatch.model.actions import (
     Action,
     Adopt,
+    Attach,
     Finish,
     Forget,
     RunStep,
@@ -31,33 +31,13 @@ from yolowatch.model.actions import (
     Watch,
 )
 from yolowatch.model.adoption import Adoption
+from yolowatch.model.attach import Rung
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.service import ServiceConfig
 
 _CHECKPOINTS = 8  # paths of a run whose copies are on their way
 _ENDED = 64  # runs that are over and still shown
 _QUIET = ("sample", "footprints", "hello", "ack", "fault")  # messages that change no decision
-
-
-@dataclass(frozen=True)
-class Do:
-    """An action and the run that it is for; None where it is for none."""
-
-    run: str | None
-    action: Action | Adopt | Watch | Forget
-
-
-@dataclass
-class Member:
-    """One run of the fleet; `sentence` is the last that was said of it."""
-
-    run: str
-    adoption: Adoption
-    rule: Rule
-    records: Records
-    core: Core
-    reason: str | None = None  # why it can only be observed
-    sentence: str = ""
 
 
 class Fleet:
@@ -102,6 +82,10 @@ class Fleet:
                 return self._to(self._by_checkpoint.get(event.path), event)
             case events.HookRefused():
                 self.refused_connections += 1
+            case events.TrainingSeen():
+                return self._seen(event)
+            case events.AttachEnded():
+                return [Do(None, Say(event.sentence))]
             case events.Tick():
                 return self._each(event, lambda core: not core.over)
         return []
@@ -151,6 +135,16 @@ class Fleet:
         run = self._new_id()
         self._adopting[run] = process
         return [*done, Do(run, Adopt(run, process, newcomer.run_dir, launcher))]
+
+    def _seen(self, event: events.TrainingSeen) -> list[Do]:
+        """A training without a hook: it is brought one, as far as the configuration goes."""
+        known = any(each.core.process == event.process for each in self.members.values())
+        if known or self._newcomers.of(event.process):
+            return []
+        if not self.config.attach.permits(Rung.PENDING_CALL):
+            said = f"process {event.process.pid} looks like {event.sight} and is left alone"
+            return [Do(None, Say(f"{said} (attach: {self.config.attach.value})"))]
+        return [Do(None, Attach(event.process, self.config.attach))]
 
     def _of_directory(self, run_dir: str | None) -> list[Member]:
         """Runs in this directory that are not over."""

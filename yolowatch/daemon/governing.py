@@ -5,7 +5,8 @@ Beside the fleet, which is told of trainings; both are called by the loop only.
 
 from __future__ import annotations
 
-from yolowatch.daemon.fleet import Do, Fleet, Member
+from yolowatch.daemon.fleet import Fleet
+from yolowatch.daemon.member import Do, Member
 from yolowatch.daemon.ruling import rule_of
 from yolowatch.edges.pausing import Paused
 from yolowatch.model.actions import Action, Say

@@ -36,6 +36,7 @@ class Healing:
         self._widened: str | None = None
         self.lessons = Lessons()
         self.waiting: str | None = None  # why a plan waits for a person's approval
+        self.foreign: str | None = None  # whose run it is instead: then nothing is planned
         self.paused: str | None = None  # why no plan is carried out without one
         self.copies: tuple[str, ...] = ()  # in the vault, of this run's checkpoints
         self.carried_out: str | None = None  # the plan that started the attempt that runs
@@ -260,6 +261,8 @@ class Healing:
     ) -> Plan | Refusal:
         if not self._records.healthy:
             return self._unwritable(incident)
+        if self.foreign is not None:
+            return Refusal(incident, self.foreign)
         return decide(attempt, verdict, user, incident, self.lessons, self.policy)
 
     def _wait(self, reason: str) -> list[Action]:

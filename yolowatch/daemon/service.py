@@ -22,27 +22,30 @@ from typing import Any
 from yolowatch.daemon import recover, threads
 from yolowatch.daemon.controlling import Controller, Surroundings
 from yolowatch.daemon.devices import Devices
-from yolowatch.daemon.fleet import Do, Fleet
+from yolowatch.daemon.fleet import Fleet
+from yolowatch.daemon.member import Do
 from yolowatch.daemon.publishing import Publisher
+from yolowatch.daemon.reaching import Reacher
 from yolowatch.daemon.surveying import Surveyor
+from yolowatch.decide.discovery import worth_a_hook
 from yolowatch.edges import http, nvml, proc, statedir, terminal
-from yolowatch.edges.captures import CaptureStore
 from yolowatch.edges.clock import Clock, SystemClock
 from yolowatch.edges.config_files import Documents
 from yolowatch.edges.config_watch import ConfigWatch
 from yolowatch.edges.control import ControlListener
+from yolowatch.edges.discovery import Discovery
 from yolowatch.edges.journal import Journal
 from yolowatch.edges.listener import Listener
 from yolowatch.edges.pausing import PauseFile
 from yolowatch.edges.solitude import only_daemon
 from yolowatch.edges.stage import stage
-from yolowatch.hands.in_process import InProcessHands
 from yolowatch.hands.launching import Hooking
-from yolowatch.hands.port import ServiceHands
+from yolowatch.hands.service import service_hands
 from yolowatch.hook import wire
 from yolowatch.model import events
 from yolowatch.model.actions import (
     Adopt,
+    Attach,
     Forget,
     Order,
     RestoreFiles,
@@ -72,6 +75,8 @@ class ServiceOptions:
     state_dir: Path | None = None
     config_path: Path | None = None
     documents: Documents = ()  # that `config` was made of
+    helper: Path | None = None  # the root helper's socket; None: this user's own runs only
+    socket_dir: Path | None = None
     environment: Mapping[str, str] | None = None
 
 
@@ -92,7 +97,7 @@ class _Service:
         environment = options.environment or os.environ
         given = options.state_dir or (Path(config.state_dir) if config.state_dir else None)
         state = statedir.state_directory(given, environment)
-        sockets = statedir.service_socket_directory(environment)
+        sockets = options.socket_dir or statedir.service_socket_directory(environment)
         stack.enter_context(only_daemon(sockets))
         self._journal = stack.enter_context(Journal(state / "journal.sqlite", self._clock))
         staged = stage(state)
@@ -103,21 +108,25 @@ class _Service:
             lambda: secrets.token_hex(4),
             os.geteuid(),
         )
-        uids = None if os.geteuid() == 0 else frozenset({os.geteuid(), 0})
+        everybody = os.geteuid() == 0 or options.helper is not None
+        uids = None if everybody else frozenset({os.geteuid(), 0})
         self._listener = Listener(sockets / "hook.sock", self._post, uids=uids, clock=self._clock)
         stack.callback(self._listener.close)
         driver = nvml.open_nvml()
         stack.callback(driver.close)
-        self._hands: ServiceHands = InProcessHands(
+        self._hands = service_hands(
+            options.helper,
             Hooking(staged.path, self._listener.path),
             self._policy_of,
             driver,
             lambda _run, event: self._post(event),
-            CaptureStore(sockets / "captures"),
             grace_seconds=lambda: self.fleet.config.others_grace_seconds,
             clock=self._clock,
         )
         stack.callback(self._hands.close)
+        self._reacher = Reacher(environment, state, self._listener.path, self._clock)
+        self._discovery = Discovery(self._post, self._clock, uids, worth_a_hook)
+        stack.callback(self._discovery.close)
         self._surveyor = Surveyor(self._hands, self._clock)
         self._workers = ThreadPoolExecutor(_WORKERS, "yolowatch-hands")
         stack.callback(self._workers.shutdown, wait=False, cancel_futures=True)
@@ -153,6 +162,7 @@ class _Service:
             self._perform(self.fleet.restore(run, memento))
         self._listener.start()
         self._control.start()
+        threads.start("discovery", self._discovery.work, self._thread_failed)
         _say(None, f"watching; hooks speak to {self._listener.path}")
         while not self._over.is_set():
             event = self._next_event()
@@ -184,9 +194,14 @@ class _Service:
         )
 
     def _reach(self, command: AttachTo | Detach, said: Callable[[Mapping[str, Any]], None]) -> None:
+        """As a person asked for it; answered when it is done."""
         verb = "attach" if isinstance(command, AttachTo) else "detach"
-        how = f"`yolowatch {verb} {command.pid}` without a daemon does it"
-        said({"ok": False, "error": f"This daemon does not {verb} by itself: {how}."})
+        policy = self.fleet.config.attach
+
+        def work() -> None:
+            said(self._reacher.command(verb, command.pid, policy))
+
+        threads.submit(self._workers, work, self._failed)
 
     def _policy_of(self, run: str) -> Policy:
         member = self.fleet.members.get(run)
@@ -228,6 +243,8 @@ class _Service:
                     self._hands.watch(action.process)
                 case Adopt():
                     self._work(partial(self._surveyor.survey, action))
+                case Attach():
+                    self._work(partial(self._reacher.attach, action))
                 case VaultCheckpoint() if run is not None:
                     self._hands.vault(run, action)
                 case RunStep() if run is not None:

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 
 from yolowatch import __version__
 from yolowatch.daemon.core import Core
-from yolowatch.daemon.fleet import Fleet, Member
+from yolowatch.daemon.fleet import Fleet
 from yolowatch.daemon.healing import Healing
+from yolowatch.daemon.member import Member
 from yolowatch.edges.nvml import DeviceReading
 from yolowatch.model.run import Memory
 from yolowatch.model.verdict import Kind
-from yolowatch.model.view import DeviceView, FleetView, MemoryView, PlanView, RunView
+from yolowatch.model.view import OVER, DeviceView, FleetView, MemoryView, PlanView, RunView
 
 
 def fleet_view(
@@ -23,7 +24,7 @@ def fleet_view(
 ) -> FleetView:
     """All runs, those that are over at the end."""
     runs = [run_view(member) for member in fleet.members.values()]
-    runs.sort(key=lambda run: run.state in ("finished", "stopped", "failed"))
+    runs.sort(key=lambda run: run.state in OVER)
     return FleetView(
         version=__version__,
         own_uid=fleet.own_uid,
@@ -71,7 +72,7 @@ def run_view(member: Member) -> RunView:
         sentence=member.sentence,
         incidents=tuple(member.records.incidents.values()),
         plan=_plan(healing),
-        replaced_files=len(healing.restorable) if not core.over else 0,
+        replaced_files=len(healing.restorable),
         receipts=tuple(receipt.to_json() for receipt in healing.receipts),
     )
 

@@ -25,7 +25,6 @@ _ABOVE_PROMPTS = (
     "systemd",
     "init",
     "tmux",
-    "tmux: server",
     "screen",
     "SCREEN",
     "script",
@@ -44,9 +43,9 @@ def goes_on(ancestor: Ancestor) -> bool:
     """Whether this surviving ancestor may start a training by itself."""
     if not ancestor.argv:
         return True
-    name = os.path.basename(ancestor.argv[0]).rstrip(":")
-    word = name.split(":")[0]
-    if name in _ABOVE_PROMPTS or word in _ABOVE_PROMPTS:
+    # Some say what they do in their name, as in "sshd: alice@pts/0".
+    name = os.path.basename(ancestor.argv[0].partition(":")[0])
+    if name in _ABOVE_PROMPTS:
         return False
     if name.lstrip("-") not in _SHELLS:
         return True

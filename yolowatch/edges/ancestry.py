@@ -32,8 +32,7 @@ def survivors(chain: tuple[Ancestor, ...]) -> tuple[Ancestor, ...]:
 def trainings_like(argv: tuple[str, ...], cwd: str, uid: int) -> tuple[ProcessKey, ...]:
     """Living processes of `uid` with this very command line in this directory."""
     alike = []
-    for name in _pids():
-        pid = int(name)
+    for pid in proc.pids():
         if proc.command_line(pid) != argv:
             continue
         key, owner = proc.process_key(pid), proc.owner(pid)
@@ -46,10 +45,3 @@ def trainings_like(argv: tuple[str, ...], cwd: str, uid: int) -> tuple[ProcessKe
         if here == cwd:
             alike.append(key)
     return tuple(alike)
-
-
-def _pids() -> list[str]:
-    try:
-        return [name for name in os.listdir("/proc") if name.isdigit()]
-    except OSError:
-        return []

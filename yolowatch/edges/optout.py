@@ -11,6 +11,15 @@ import os
 from pathlib import Path
 
 
+def process_opted_out(pid: int, name: str, *, uid: int, home: Path | None) -> bool | None:
+    """The same of a process by its working directory, before it has told of its run's."""
+    try:
+        directory = os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        return None
+    return opted_out(Path(directory), name, uid=uid, home=home)
+
+
 def opted_out(run_dir: Path, name: str, *, uid: int, home: Path | None) -> bool | None:
     """Whether a file `name` opts the run out; None where a directory could not be looked into."""
     path = Path(os.path.realpath(run_dir))

@@ -89,6 +89,11 @@ def parent_pid(pid: int) -> int | None:
     return None if stat is None else stat.parent_pid
 
 
+def pids() -> tuple[int, ...]:
+    """Every process that can be seen now."""
+    return tuple(int(name) for name in _names("/proc") if name.isdigit())
+
+
 def command_line(pid: int) -> tuple[str, ...] | None:
     """The words that `pid` was started with; empty for a zombie or a thread of the kernel."""
     text = _read(f"/proc/{pid}/cmdline")

@@ -28,17 +28,14 @@ from yolowatch.edges.files import (
     copy_ownership,
     create,
     open_regular,
-    read_bounded,
     remove,
     sha256_of,
     sync_directory,
-    write_all,
 )
 from yolowatch.edges.priority import idle_io
 from yolowatch.model.quantity import bytes_text
 
 NAME = ".yolowatch"
-_NOTE_BYTES = 1 << 20
 RESERVE_BYTES = 256 * 1024**2
 _COPY_NAME = re.compile(r"(\d{6,})-attempt(\d+)-epoch(-?\d+)-([0-9a-f]{16})\.pt\Z")
 _TEMPORARY = ".yolowatch-new-"  # and a random end; a later call sweeps away what a crash left
@@ -103,7 +100,7 @@ class Vault:
         """
         began = self._clock.monotonic()
         with self._lock, idle_io(), _explained(f"{path} cannot be copied"):
-            directory = self._directory("checkpoints")
+            directory = self.directory("checkpoints")
             temporary = _temporary_in(directory)
             try:
                 self._require_budget(path)
@@ -169,7 +166,7 @@ class Vault:
     def store_file(self, path: Path) -> StoredFile:
         """Keep the file as it is now, for ever; the same content is kept once."""
         with self._lock, _explained(f"{path} cannot be copied"):
-            directory = self._directory("originals")
+            directory = self.directory("originals")
             temporary = _temporary_in(directory)
             try:
                 self._copy(path, temporary)
@@ -183,29 +180,7 @@ class Vault:
             sync_directory(directory)
         return StoredFile(digest, copy)
 
-    def write_note(self, name: str, data: bytes) -> None:
-        """Keep a small file of ours, whole or not at all."""
-        with self._lock, _explained(f"the note {name} cannot be written"):
-            directory = self._directory("notes")
-            temporary = _temporary_in(directory)
-            descriptor = create(temporary)
-            try:
-                write_all(descriptor, data)
-                os.fsync(descriptor)
-                os.replace(temporary, directory / name)
-            finally:
-                os.close(descriptor)
-                remove(temporary)
-            sync_directory(directory)
-
-    def read_note(self, name: str) -> bytes | None:
-        """What was written under that name; None where nothing can be read."""
-        try:
-            return read_bounded(self.path / "notes" / name, _NOTE_BYTES)
-        except OSError:
-            return None
-
-    def _directory(self, name: str) -> Path:
+    def directory(self, name: str) -> Path:
         """A directory of ours and nobody else's; a link or another's is refused."""
         for directory in (self.path, self.path / name):
             with contextlib.suppress(FileExistsError):

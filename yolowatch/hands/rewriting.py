@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yolowatch.edges import files, plain
+from yolowatch.edges.plan_notes import read_note, write_note
 from yolowatch.edges.vault import Vault
 from yolowatch.model.receipt import FileChange
 
@@ -65,10 +66,10 @@ class Rewriter:
         if earlier:  # edited twice by this plan: what the user had is what came before the first
             change = FileChange(change.path, earlier[0].before, change.after, earlier[0].copy)
         self._noted = (*others, change)
-        self._vault.write_note(self._name, plain.to_json(_Note(self._noted)).encode())
+        write_note(self._vault, self._name, plain.to_json(_Note(self._noted)).encode())
 
     def _read_note(self) -> tuple[FileChange, ...]:
-        data = self._vault.read_note(self._name)
+        data = read_note(self._vault, self._name)
         try:
             return plain.from_json(_Note, data.decode()).changes if data is not None else ()
         except ValueError:

@@ -9,16 +9,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from yolowatch.decide import origin
+from yolowatch.decide.rules import OPT_OUT_NAME
 from yolowatch.edges.ancestry import survivors, trainings_like
 from yolowatch.edges.clock import Clock
 from yolowatch.edges.lease import RUN, SERVICE, Lease, LeaseHeld, require_free
+from yolowatch.edges.names import home_of
+from yolowatch.edges.optout import opted_out
 from yolowatch.model.adoption import Adoption
 
 _POLL_SECONDS = 1.0
 
 
 class TakenOver(Exception):
-    """Somebody else has the run or may take it; the text is the reason."""
+    """The run is not to be started by us, or not any more; the text is the reason."""
 
 
 class StandBy:
@@ -67,3 +70,6 @@ class StandBy:
         others = [each for each in again if each != mine.process]
         if others:
             raise TakenOver(f"somebody has started it again as process {others[0].pid}")
+        # The file may have come since the run was adopted: its owner has the last word.
+        if opted_out(run_dir, OPT_OUT_NAME, uid=mine.uid, home=home_of(mine.uid)):
+            raise TakenOver(f"it is opted out: {OPT_OUT_NAME} lies in its directory or above")

@@ -64,6 +64,7 @@ class Agent:
     def greet(self, address):
         """Say HELLO at this address before any other, and stay until that connection ends."""
         with self._lock:
+            self._close()  # it has ended, or there was none
             self._greeting, self._retry_at = address, 0.0
         self._wake.set()
 

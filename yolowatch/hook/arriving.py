@@ -9,21 +9,24 @@ import socket
 
 from . import arming, leaving, settings, wire
 from .agent import agent
-from .guard import entry
+from .guard import faults
 from .hello import hello
 
 _SEND_SECONDS = 1.0
 
 
-@entry
 def arrive(order, is_fresh):
-    """Carry out what the payload was given.
+    """Carry out what the payload was given; whatever is raised here ends in the payload.
 
     `order` holds `do` ("attach" or "detach"), `greet`, `socket` (of the daemon to come) and, where
     they are to be set, `attempt` and `emergency`.
     """
     if order["do"] == "detach":
         _leave(order["greet"], is_fresh)
+    elif not faults.armed:
+        leaving.leave()
+        leaving.forget()
+        _say(order["greet"], "its hook had switched itself off, and is gone now; attach again")
     elif arming.is_worker():
         leaving.forget()
         _say(order["greet"], "it serves another process of the same training")
@@ -34,14 +37,14 @@ def arrive(order, is_fresh):
 
 
 def _settle(order, is_fresh):
-    settings.give(
-        {
-            "YOLOWATCH_SOCKET": order.get("socket"),
-            "YOLOWATCH_ATTEMPT": order.get("attempt"),
-            "YOLOWATCH_EMERGENCY": order.get("emergency"),
-            "late": "1" if is_fresh else None,
-        }
-    )
+    given = {"YOLOWATCH_SOCKET": order.get("socket")}
+    if is_fresh:  # one that came with its process knows better
+        given.update(
+            YOLOWATCH_ATTEMPT=order.get("attempt"),
+            YOLOWATCH_EMERGENCY=order.get("emergency"),
+            late="1",
+        )
+    settings.give(given)
     agent.greet(order["greet"])
     agent.start()
     if is_fresh:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from yolowatch.model.attach import AttachPolicy
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Edits, Plan
 from yolowatch.model.receipt import FileChange, ResumePoint
@@ -113,6 +114,14 @@ class Adopt:
     process: ProcessKey
     run_dir: str | None
     launcher: ProcessKey | None = None
+
+
+@dataclass(frozen=True)
+class Attach:
+    """Bring the hook into a training that runs already, as far as the policy goes."""
+
+    process: ProcessKey
+    policy: AttachPolicy
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,26 @@ class SignalReceived:
 
 
 @dataclass(frozen=True)
+class TrainingSeen:
+    """A process without a hook that looks like a training from outside, and as what."""
+
+    process: ProcessKey
+    uid: int
+    argv: tuple[str, ...]
+    sight: str
+    at: float
+
+
+@dataclass(frozen=True)
+class AttachEnded:
+    """The hook was brought into a process, or not; a sentence says which and why."""
+
+    process: ProcessKey
+    sentence: str
+    at: float
+
+
+@dataclass(frozen=True)
 class Adopted:
     """Where a training came from; without `adoption` it is only observed, for the `reason`."""
 
@@ -181,6 +201,8 @@ Event = (
     | SignalReceived
     | Tick
     | Adopted
+    | TrainingSeen
+    | AttachEnded
     | StepDone
     | StepFailed
     | CheckpointVaulted

@@ -120,7 +120,8 @@ def science_notes(user: RunSpec, plan: Plan, resume: ResumePoint, retried: bool)
     if edits.validation_batch is not None:
         notes.append(
             f"Validation takes {edits.validation_batch} images at a time: its predictions and "
-            "metrics stay the same, its printed losses are means over other batches."
+            "metrics stay the same but for rounding, its printed losses are means over other "
+            "batches."
         )
     if (edits.workers, edits.cache, edits.pin_memory) != (None, None, None):
         notes.append("Images are loaded in another way: what is trained on stays the same.")
@@ -147,6 +148,11 @@ def science_notes(user: RunSpec, plan: Plan, resume: ResumePoint, retried: bool)
             f"BatchNorm computes its statistics over {after // plan.ranks} images at a time "
             f"instead of {before // (edits.one_gpu or plan.ranks)}{each}."
         )
+        if after // plan.ranks == 1:  # measured by bench/science.py
+            notes.append(
+                "Over single images BatchNorm can make the metrics far worse: a policy without "
+                "`batch` among its levers keeps the batch and uses the others."
+            )
         notes.append(
             "The random order of images and augmentations after the restart differs from that of "
             "an uninterrupted run, as after any resume of this trainer."

@@ -23,6 +23,10 @@ STATES = (
 """The state of a run in a word or two; "observed only" is a training that no hook reports from."""
 
 
+OVER = ("finished", "stopped", "failed")
+"""The states of a run that has ended; one that has failed may still have to end."""
+
+
 @dataclass(frozen=True)
 class MemoryView:
     """What the allocator says, in bytes."""

@@ -1,12 +1,13 @@
 """The script that a target runs: one line of what it is to do, then the hook's own payload.
 
-It is named after its content and stands beside the staged hooks, under the same rules; what was
-written once for one address serves every target.
+It is named after its content and stands beside the staged hooks, under the same rules. It is
+removed once it has run; one that waits in a sleeping process stays.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,11 +15,16 @@ from yolowatch.edges import stage
 from yolowatch.edges.files import sha256
 
 PAYLOAD = Path(stage.__file__).parent.parent / "hook" / "payload.py"
+NAME = "arrival.py"
 
 
 def write(state_dir: Path, order: Mapping[str, str | None], shared: bool) -> Path:
     """The path of the script for this order; `shared` where another user's process runs it."""
     text = f"GIVEN = {json.dumps(order, sort_keys=True)!r}\n".encode() + PAYLOAD.read_bytes()
-    return stage.place(state_dir, f"arrival-{sha256(text)[:16]}", {"arrival.py": text}, shared) / (
-        "arrival.py"
-    )
+    name = f"arrival-{sha256(text)[:16]}"
+    return stage.place(state_dir, name, {NAME: text}, shared) / NAME
+
+
+def remove(script: Path) -> None:
+    """The script has run: it is needed no more."""
+    shutil.rmtree(script.parent, ignore_errors=True)

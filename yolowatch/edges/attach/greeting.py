@@ -6,9 +6,10 @@ look for its daemon.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -29,8 +30,9 @@ class Greeting:
         self._gone = False
         self._changed = threading.Condition()
         self._folder = statedir.socket_directory(environment)
-        try:
-            self.path = self._folder / _NAME
+        self.path = self._folder / _NAME
+        with contextlib.ExitStack() as undo:
+            undo.callback(statedir.remove_socket_directory, self._folder)
             self._listener = Listener(
                 self.path, self._take, uids=frozenset({os.geteuid(), uid}), clock=clock
             )
@@ -38,9 +40,7 @@ class Greeting:
                 os.chown(self.path, uid, -1)
                 os.chown(self._folder, uid, -1)
             self._listener.start()
-        except BaseException:
-            statedir.remove_socket_directory(self._folder)
-            raise
+            undo.pop_all()
 
     def __enter__(self) -> Greeting:
         return self
@@ -58,6 +58,10 @@ class Greeting:
         """Wait up to so long until the process has said this kind of message; whether it has."""
         return self._wait(lambda: kind in self._said, seconds)
 
+    def hears_any(self, kinds: Sequence[str], seconds: float) -> bool:
+        """As `hears`, for the first of several kinds."""
+        return self._wait(lambda: any(kind in self._said for kind in kinds), seconds)
+
     def is_left(self, seconds: float) -> bool:
         """Wait up to so long until the process has ended the connection; whether it has."""
         return self._wait(lambda: self._gone, seconds)
@@ -67,9 +71,9 @@ class Greeting:
         with self._changed:
             return self._said.get(kind, {})
 
-    def _wait(self, is_so: Any, seconds: float) -> bool:
+    def _wait(self, is_so: Callable[[], bool], seconds: float) -> bool:
         with self._changed:
-            return bool(self._changed.wait_for(is_so, seconds))
+            return self._changed.wait_for(is_so, seconds)
 
     def _take(self, event: Event) -> bool:
         with self._changed:

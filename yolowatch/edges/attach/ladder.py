@@ -74,7 +74,7 @@ def reach(pid: int, climb: Climb) -> Reached:
         _tidy(target, placed)
         return Reached(rung, latency, pause)
     _look_after(target, placed, climb)
-    raise PendingAttach(f"Process {pid} {_occupation(pid)}: {rung.value} waits there until then.")
+    raise PendingAttach(f"Process {pid} {_occupation(pid)} ({rung.value} waits there until then).")
 
 
 def _step(target: Target, climb: Climb) -> tuple[Rung, pending_call.Placed | None]:
@@ -141,7 +141,7 @@ def _occupation(pid: int) -> str:
     """What keeps the main thread from running Python, for people."""
     now = state(pid)
     if now == "T":
-        return "is stopped, and its hook comes when it is continued (`kill -CONT`)"
+        return "is stopped: what was asked for happens when it is continued, with `kill -CONT`"
     if now in ("S", "D"):
-        return "sleeps outside of Python, and its hook comes when it wakes"
-    return "computes outside of Python, and its hook comes when it returns there"
+        return "sleeps outside of Python: what was asked for happens when it wakes"
+    return "computes outside of Python: what was asked for happens when it returns there"

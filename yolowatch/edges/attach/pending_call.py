@@ -29,7 +29,10 @@ _OURS = {"x86_64": x86_64.MACHINE, "aarch64": aarch64.MACHINE}
 _STOP_SECONDS = 1.0
 _ROOM_BYTES = 512  # for the trampoline and its slots; the text stands behind
 # Text that Python runs as __main__, where it must leave no name and no exception behind.
-_TEXT = "try: exec(compile(open({0!r}).read(), {0!r}, 'exec'), {{}})\nexcept BaseException: pass\n"
+_TEXT = (
+    "try: exec(compile(__import__('_frozen_importlib_external').FileLoader('', {0!r})"
+    ".get_data({0!r}), {0!r}, 'exec'), {{}})\nexcept BaseException: pass\n"
+)  # a file of `open` would be left for the collector, with a warning
 _DONE, _REFUSED = 1, 2
 
 Result = TypeVar("Result")

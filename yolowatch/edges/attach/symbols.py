@@ -64,7 +64,7 @@ def find_interpreter(pid: int, maps: list[Mapping], memory: Memory) -> Interpret
             with open(_path_of(pid, mapping), "rb") as file:
                 elf = ELFFile(file)
                 found = _exported(elf, _WANTED)
-                if not all(name in found for name in (RUNTIME, *_FUNCTIONS)):
+                if not all(name in found for name in _FUNCTIONS):
                     continue
                 bias = _bias(elf, mapping)
                 addresses = {name: value + bias for name, value in found.items()}

@@ -54,6 +54,7 @@ EDITS = Record(
         "image_size_before": Int(1, 1 << 16),
         "pruning": Num(0.0, 1.0),
         "optimizer_bits": Int(8, 8),
+        "one_gpu": Int(1, 1 << 16),
     },
 )
 # What the steps need to know of the user's own run.
@@ -87,6 +88,7 @@ POLICY = Record(
         "emergency": Choice(("never", "complete", "any")),
         "kill_grace_seconds": Num(0.0, 3600.0),
         "keep_checkpoints": Int(1, 1000),
+        "vault_gib": Num(0.0, 1e6),
         "grace_seconds": Num(0.0, 86400.0),
     },
     {},
@@ -96,6 +98,7 @@ VERBS = {
     "forget": Record({}, {}),
     "step": Record(
         {
+            "plan": Text(r"[A-Za-z0-9]{1,64}"),
             "step": Choice(STEPS),
             "attempt": _ATTEMPT,
             "failed_attempt": _ATTEMPT,
@@ -105,6 +108,8 @@ VERBS = {
             "checkpoint": Choice(CHECKPOINTS),
             "saved": Flag(),
             "processes": Many(PROCESS, 1024),
+            "copies": Many(Text(r"\d{6,9}-attempt\d{1,7}-epoch-?\d{1,9}-[0-9a-f]{16}\.pt"), 256),
+            "adopted": Flag(),
             "policy": POLICY,
         },
         {"emergency": EMERGENCY, "resume": RESUME},

@@ -40,6 +40,7 @@ def step_to_json(request: RunStep) -> dict[str, Any]:
     order = request.remediation
     resume = request.resume
     return {
+        "plan": order.plan_id,
         "step": request.step,
         "attempt": order.plan.attempt,
         "failed_attempt": order.failed_attempt,
@@ -49,6 +50,8 @@ def step_to_json(request: RunStep) -> dict[str, Any]:
         "checkpoint": _name(order.checkpoint, order.run_dir, protocol.CHECKPOINTS),
         "saved": order.saved,
         "processes": [process_to_json(each) for each in order.processes],
+        "copies": [PurePosixPath(each).name for each in order.copies],
+        "adopted": order.adopted,
         "emergency": _emergency_to_json(order.emergency),
         "resume": None
         if resume is None
@@ -118,7 +121,7 @@ def step(found: dict[str, Any]) -> RunStep:
     checkpoint = f"{run_dir}/{found['checkpoint']}"
     plan = Plan("", found["attempt"], Edits(**found["edits"]), (), None, None, 0.0, "")
     order = Remediation(
-        plan_id="",
+        plan_id=found["plan"],
         plan=plan,
         user=RunSpec(run_dir=run_dir, **found["user"]),
         failed_attempt=found["failed_attempt"],
@@ -127,6 +130,8 @@ def step(found: dict[str, Any]) -> RunStep:
         saved=found["saved"],
         processes=tuple(ProcessKey(**each) for each in found["processes"]),
         emergency=_emergency(found["emergency"]),
+        copies=tuple(f"{run_dir}/{NAME}/checkpoints/{each}" for each in found["copies"]),
+        adopted=found["adopted"],
     )
     point = found["resume"]
     resume = None

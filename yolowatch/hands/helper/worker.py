@@ -140,9 +140,9 @@ class Worker:
             os.close(descriptor)
         self._run_dir = run_dir
         self._kin.look_in(Path(run_dir))
-        grace_seconds, keep = policy["grace_seconds"], policy["keep_checkpoints"]
-        self._stand_by = StandBy(adoption(self._kept), grace_seconds, self._clock)
-        self._vaults = Vaults(self._clock, keep, self._post)
+        self._stand_by = StandBy(adoption(self._kept), policy["grace_seconds"], self._clock)
+        budget_bytes = round(policy["vault_gib"] * 2**30)
+        self._vaults = Vaults(self._clock, policy["keep_checkpoints"], self._post, budget_bytes)
         threading.Thread(target=self._ending(self._vaults.work), daemon=True).start()
         threading.Thread(target=self._ending(self._carry_out), daemon=True).start()
 

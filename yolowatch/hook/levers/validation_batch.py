@@ -3,7 +3,8 @@
 The loader is built as the trainer builds it, and only then gets smaller batches. A validation set
 with rectangular batches was laid out for the original batch, whose images share one shape: a
 smaller batch that divides it keeps every image at that shape, so that each prediction, and every
-metric made of them, stays the same. The validation losses are means over batches, and differ.
+metric made of them, stays the same but for rounding: a library may compute another batch by another
+kernel. The validation losses are means over batches, and differ.
 
 Touches: the batch size of the validation loader, and its iterator, which may have begun already.
 """

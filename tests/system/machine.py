@@ -1,0 +1,158 @@
+"""A real systemd: a small Debian that is booted in a container, with this yolowatch in it.
+
+The root directory is built once into the cache; each machine is a copy of it that shares what it
+does not change, and is removed with the test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.environments import _cache, _lock, _say
+from tests.hands.strangers import settle
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = "systemd,systemd-sysv,dbus,python3,procps,iproute2"
+LIBRARIES = ("yaml", "pynvml", "psutil", "prometheus_client", "watchdog")
+USERS = """\
+yolowatch:x:990:990::/nonexistent:/usr/sbin/nologin
+alice:x:1001:1001::/home/alice:/bin/sh
+bob:x:1002:1002::/home/bob:/bin/sh
+"""
+
+
+def missing() -> str | None:
+    """What a machine needs and this one lacks."""
+    if os.geteuid() != 0:
+        return "needs root"
+    lacks = [name for name in ("systemd-nspawn", "debootstrap") if shutil.which(name) is None]
+    return f"no {' and no '.join(lacks)}: make deps" if lacks else None
+
+
+@dataclass
+class Machine:
+    """A booted machine; `leader` is its pid 1 as this machine numbers it."""
+
+    root: Path
+    leader: int
+
+    def run(self, command: str, *, check: bool = True) -> str:
+        """What a shell command prints in there, as root."""
+        done = subprocess.run(
+            [*("nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w"),
+             "--", "/bin/sh", "-c", command],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
+        )  # fmt: skip
+        assert done.returncode == 0 or not check, f"{command}\n{done.stdout}"
+        return done.stdout
+
+    def says(self, command: str) -> bool:
+        """Whether a command ends well in there."""
+        return self.run(f"{command} >/dev/null 2>&1 && echo yes", check=False).endswith("yes\n")
+
+    def write(self, path: str, text: str, mode: int = 0o644) -> None:
+        target = self.root / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+        target.chmod(mode)
+
+
+@contextlib.contextmanager
+def machine() -> Iterator[Machine]:
+    """Boot one, with yolowatch installed and its units in place, none of them started."""
+    base = _base()
+    with tempfile.TemporaryDirectory(prefix="yolowatch-machine-", dir=base.parent) as folder:
+        root = Path(folder, "root")
+        subprocess.run(["cp", "-a", "--reflink=auto", base, root], check=True)
+        _install(root)
+        log = Path(folder, "log")
+        with log.open("wb") as output:
+            container = subprocess.Popen(
+                [*("systemd-nspawn", "-D", str(root), "--boot", "--register=no", "--keep-unit"),
+                 *("--private-network", "--console=read-only", f"--machine=yw{os.getpid()}")],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+            )  # fmt: skip
+        try:
+            settle(lambda: _child_of(container.pid) is not None or container.poll() is not None)
+            leader = _child_of(container.pid)
+            assert leader is not None, log.read_text()
+            booted = Machine(root, leader)
+            settle(lambda: booted.says("systemctl is-active dbus.socket"), 60)
+            yield booted
+        finally:
+            container.terminate()  # asks the machine to power off
+            try:
+                container.wait(30)
+            except subprocess.TimeoutExpired:
+                container.kill()
+                container.wait()
+
+
+def _base() -> Path:
+    base = _cache("machines") / "bookworm"
+    with _lock(base.with_name("lock")):
+        if not base.is_dir():
+            _say("building a Debian for the tests of systemd, about a minute")
+            half = base.with_name("bookworm.half")
+            shutil.rmtree(half, ignore_errors=True)
+            subprocess.run(
+                ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", half],
+                check=True, stdout=sys.stderr,
+            )  # fmt: skip
+            half.rename(base)
+    return base
+
+
+def _install(root: Path) -> None:
+    """This tree and the pure libraries that it needs, and the units as they are shipped."""
+    library = root / "usr/lib/python3/dist-packages"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "yolowatch", library / "yolowatch", ignore=ignored)
+    for name in LIBRARIES:
+        found = __import__(name)
+        source = Path(str(found.__file__))
+        if source.name == "__init__.py":
+            shutil.copytree(source.parent, library / name, ignore=ignored, dirs_exist_ok=True)
+        else:
+            shutil.copy(source, library)
+    for entry, module in (
+        ("yolowatch-helper", "yolowatch.hands.helper"),
+        ("yolowatch", "yolowatch"),
+    ):
+        program = root / "usr/bin" / entry
+        program.write_text(f'#!/bin/sh\nexec /usr/bin/python3 -m {module} "$@"\n')
+        program.chmod(0o755)
+    for unit in (ROOT / "systemd").glob("yolowatch*"):
+        shutil.copy(unit, root / "etc/systemd/system")
+    with (root / "etc/passwd").open("a") as users, (root / "etc/group").open("a") as groups:
+        users.write(USERS)
+        for line in USERS.splitlines():
+            name, _, uid, *_ = line.split(":")
+            groups.write(f"{name}:x:{uid}:\n")
+            if int(uid) > 1000:
+                home = root / "home" / name
+                home.mkdir(parents=True)
+                os.chown(home, int(uid), int(uid))
+
+
+def _child_of(pid: int) -> int | None:
+    """The machine's pid 1, once nspawn has started it."""
+    try:
+        words = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return None
+    return int(words[0]) if words else None
+
+
+def quoted(*words: object) -> str:
+    return shlex.join(str(word) for word in words)
