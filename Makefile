@@ -58,8 +58,9 @@ trainers: $(VENV)/dev.stamp environment ## every test with a real trainer; recor
 	mkdir -p build && $(PYTEST) -m trainers --durations=10 --junit-xml=build/trainers.xml; \
 		tests=$$?; $(BIN)/python -m tests.trainers.matrix build/trainers.xml && exit $$tests
 
-faults: $(VENV)/dev.stamp environment ## every enumerated fault, up to kill -9
-	$(PYTEST) -m faults --durations=10
+faults: $(VENV)/dev.stamp environment ## every enumerated fault; records the matrix of kills
+	mkdir -p build && $(PYTEST) -m faults --durations=10 --junit-xml=build/faults.xml; \
+		tests=$$?; $(BIN)/python -m tests.faults.matrix build/faults.xml && exit $$tests
 
 system: $(VENV)/dev.stamp ## a real systemd and Prometheus; needs root
 	$(PYTEST) -m system --durations=10

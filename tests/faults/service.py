@@ -68,10 +68,10 @@ class Service:
         path = self.scene.root / "daemon.log"
         return path.read_text() if path.exists() else ""
 
-    def start(self, at: int = 0, victim: str = "daemon") -> None:
+    def start(self, write: str = "never", victim: str = "daemon") -> None:
         """Start the daemon; see programs/killed_at.py."""
         arguments = ("daemon", "--config", self._configuration, "--state-dir", self.scene.state)
-        program = (KILLED_AT, self.writes, str(at), victim, "--", *arguments)
+        program = (KILLED_AT, self.writes, write, victim, "--", *arguments)
         already = self.log.count("hooks speak to")
         environment = {k: v for k, v in self._environment.items() if k != "PYTHONPATH"}
         with (self.scene.root / "daemon.log").open("a") as log:
@@ -84,13 +84,9 @@ class Service:
             "the daemon listens",
         )
 
-    def written(self) -> dict[int, str]:
-        """The writes of the remediation so far, by their numbers; the first daemon's."""
-        lines = self.writes.read_text().splitlines() if self.writes.exists() else []
-        found: dict[int, str] = {}
-        for number, _, words in (line.partition(" ") for line in lines):
-            found.setdefault(int(number), words)
-        return found
+    def written(self) -> list[str]:
+        """The names of the writes of the remediation so far."""
+        return self.writes.read_text().splitlines() if self.writes.exists() else []
 
     @property
     def ended(self) -> bool:

@@ -1,15 +1,14 @@
 """yolowatch, which strikes itself or another right after a write of its journal.
 
-    python killed_at.py LOG N VICTIM -- ARGUMENTS OF YOLOWATCH
+    python killed_at.py LOG WRITE VICTIM -- ARGUMENTS OF YOLOWATCH
 
-The writes of a remediation are counted, from the one that ends the failed attempt on, and appended
-to LOG. After the N-th (0: never) the VICTIM gets SIGKILL: `daemon` is this process, `training`
-whatever trains in the run that LOG stands beside; `socket` is no process: every connection of the
-hook's socket is cut. Nothing of this is in the product: the journal's one door to its file is
-wrapped here.
+The writes of a remediation have names, from the one that ends the failed attempt on, which are
+appended to LOG. After the WRITE (`never`: none) the VICTIM gets SIGKILL: `daemon` is this process,
+`training` whatever trains in the run that LOG stands beside; `socket` is no process: every
+connection of the hook's socket is cut. Nothing of this is in the product: the journal's one door to
+its file is wrapped here.
 """
 
-import itertools
 import os
 import signal
 import socket
@@ -20,8 +19,8 @@ from yolowatch.commands.main import main
 from yolowatch.edges.journal import Journal
 from yolowatch.edges.listener import Listener
 
-log, at, victim = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-count = None  # from the end of the failed attempt on
+log, wanted, victim = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+names = []  # of the writes so far, from the end of the failed attempt on
 execute = Journal._execute
 listeners = []
 create = Listener.__init__
@@ -52,21 +51,27 @@ def strike():
                 peer.socket.shutdown(socket.SHUT_RDWR)
 
 
-def counted(journal, statement, values):
-    global count
-    result = execute(journal, statement, values)
+def named(statement, values):
+    """The name of a write; that of a memento says after which step's intent it comes."""
     words = statement.split()
-    if count is None and words[:2] == ["UPDATE", "attempts"]:
-        count = itertools.count(1)
-    if count is None:
-        return result
-    name = next(word for word in words[1:] if word not in ("INTO", "FROM"))
-    step = [str(each) for each in values if each in ("intent", "done", "failed")]
-    number = next(count)
-    with log.open("a") as file:
-        file.write(f"{number} {' '.join([name, *([values[1], *step] if step else [])])}\n")
-    if number == at:
-        strike()
+    table = next(word for word in words[1:] if word not in ("INTO", "FROM"))
+    if table == "steps":
+        return f"steps {values[1]} {values[2]}"
+    if table == "mementos" and "attempts begun" in names:
+        return "mementos (resumed)"
+    if table == "mementos" and names and names[-1].endswith("intent"):
+        return f"mementos ({names[-1].split()[1]})"
+    return table + {"plans": " ended", "attempts": " begun"}.get(table, "") * (table in names)
+
+
+def counted(journal, statement, values):
+    result = execute(journal, statement, values)
+    if names or statement.split()[:2] == ["UPDATE", "attempts"]:
+        names.append(named(statement, values))
+        with log.open("a") as file:
+            file.write(names[-1] + "\n")
+        if names[-1] == wanted and names.count(wanted) == 1:
+            strike()
     return result
 
 
