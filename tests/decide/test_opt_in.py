@@ -147,6 +147,20 @@ def test_one_device_has_no_more_than_each_had() -> None:
     assert any(f"over {batch} images at a time instead of 8." in note for note in notes)
 
 
+def test_one_device_that_fails_again_gets_less() -> None:
+    """What fits there is part of the lever: the policy names no other."""
+    earlier = Edits(batch=8, nbs=64, weight_decay=0.0005, one_gpu=2)
+    run = replace(shared(16), rank=None)
+    assert run.spec is not None
+    run = replace(run, spec=replace(run.spec, batch=8, accumulate=8))
+    user = replace(SPEC, batch=16, accumulate=4)
+    chosen = planned(run, user=user, earlier=earlier, policy=named("one gpu"))
+    assert [use.name for use in chosen.levers] == ["batch"]
+    assert chosen.edits.batch is not None
+    assert chosen.edits.batch < 8
+    assert (chosen.edits.one_gpu, chosen.ranks) == (2, 1)
+
+
 def test_a_smaller_batch_on_all_devices_comes_before_one_device() -> None:
     user = replace(SPEC, batch=16, accumulate=4)
     chosen = planned(shared(16), user=user, policy=named("one gpu", "batch"))

@@ -194,7 +194,7 @@ def test_one_rank_that_ultralytics_spawned_runs_out_of_memory(
 def test_one_device_goes_on_alone(tmp_path: Path) -> None:
     scene = spawning_scene(tmp_path, 1, "0")
     policy = tmp_path / "policy.yaml"
-    policy.write_text("levers: [one gpu]\nmargin: 0.01\n")
+    policy.write_text("levers: [one gpu]\n")
     words = ["batch=48", "epochs=2", "imgsz=160", "device=0,1"]
     command = [each for each in scene.yolo(*words) if each != "device=cpu"]
     done = scene.run(scene.supervised(command, "--policy", str(policy)))

@@ -108,7 +108,9 @@ def _plan_step(
         candidates = smaller_batches(
             user, recipe, state, applied, below, levers.largest_side, levers.pixels, ranks
         )
-        if "batch" not in allowed and levers.ranks is None:
+        # One device takes what fits there, whether the policy names the batch or not.
+        alone_there = levers.ranks is not None or earlier.one_gpu is not None
+        if "batch" not in allowed and not alone_there:
             candidates = tuple(each for each in candidates if each.batch == failed)
         if not levers.uses:
             alone = candidates
