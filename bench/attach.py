@@ -29,7 +29,7 @@ from tests import environments
 from yolowatch.edges.attach.entering import Means, attach, detach
 
 PROGRAM = Path(__file__).parent / "programs" / "attached.py"
-BETWEEN_SECONDS = 0.05
+BETWEEN_SECONDS = 0.2
 
 TEXT = """
 Made by `python bench/attach.py`: {rounds} rounds of attach and detach on a real Ultralytics
@@ -49,12 +49,14 @@ def main() -> int:
         subprocess.run((python, images, root / "images", "64", "64"), check=True)
         environment = {**os.environ, **environments.trainer_variables(root / "images")}
         environment["OMP_NUM_THREADS"] = "1"
+        # As trainings are started: what is staged is compiled once, not at each attaching.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         described = machine.describe(python, environment)
         command = (str(python), str(PROGRAM), str(root / "images" / "data.yaml"))
         stop = str(root / "stop")
         machine.say("with rounds")
         training = start((*command, str(root / "with"), stop, "0"), environment, root)
-        while "Starting training" not in (root / "output").read_text(errors="replace"):
+        while not (root / "stop.warm").exists():
             time.sleep(0.05)
         rounds = attached(training, options.rounds, root)
         Path(stop).touch()

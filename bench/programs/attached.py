@@ -15,6 +15,8 @@ import time
 import torch
 from ultralytics import YOLO
 
+WARM = 10  # batches, after which STOP.warm is made
+
 data, project, stop, count = sys.argv[1:5]
 torch.set_num_threads(1)
 losses = hashlib.sha256()
@@ -29,6 +31,8 @@ def with_workers(trainer):
 def batch_ended(trainer):
     losses.update(trainer.loss.detach().numpy().tobytes())
     ends.append(time.perf_counter())
+    if len(ends) == WARM:
+        open(stop + ".warm", "w").close()
     if len(ends) == int(count) or (count == "0" and os.path.exists(stop)):
         taken = [b - a for a, b in itertools.pairwise(ends)]
         print("\nTOLD", json.dumps({"losses": losses.hexdigest(), "batch_seconds": taken}))
