@@ -35,6 +35,7 @@ WRITES = (
 STARTED = WRITES.index("steps relaunch done") + 1  # from this write on the next attempt lives
 DAEMON, TRAINING, SOCKET = VICTIMS = ("daemon", "training", "socket")
 SLICE = {
+    (DAEMON, "incidents"),
     (DAEMON, "plans"),
     (DAEMON, "mementos (rewrite)"),
     (DAEMON, "mementos (relaunch)"),

@@ -83,8 +83,12 @@ class Core:
     @property
     def over(self) -> bool:
         """Whether the run has ended and nothing is to be done about it any more."""
-        ended = bool(self._attempts) and self._attempts[-1].exited is not None
-        return self._finished or (ended and bool(self.verdicts) and not self.healing.pending)
+        return self._finished or (self._judged and not self.healing.pending)
+
+    @property
+    def _judged(self) -> bool:
+        """Whether the last attempt has ended and has its verdict: each attempt gets one."""
+        return bool(self._attempts) and len(self.verdicts) > self._attempts[-1].number
 
     @property
     def process(self) -> ProcessKey | None:
@@ -249,9 +253,12 @@ class Core:
             return self._ordering.tick(at) + ending.help_to_exit(
                 attempt, self.healing.acting_policy, at
             )
-        late = at - attempt.exited.at > _DRAIN_SECONDS
-        if attempt.open and late and not self.healing.under_way:
-            attempt.open.clear()  # a grandchild holds the socket: it has nothing more to say
+        # Another daemon may have heard of the end before a reboot set the clock back.
+        late = not 0 <= at - attempt.exited.at <= _DRAIN_SECONDS
+        if not self._judged and late and not self.healing.under_way:
+            # A grandchild holds the socket and has nothing more to say, or a daemon that was killed
+            # had heard of the end and said nothing of it yet.
+            attempt.open.clear()
             return self._conclude(attempt, attempt.exited)
         return []
 
