@@ -131,7 +131,9 @@ class InProcessHands:
             policy,
             self._nvml,
         )
-        vaults = Vaults(self._clock, policy.keep_checkpoints, partial(self._post, run))
+        budget_bytes = round(policy.vault_gib * 2**30)
+        post = partial(self._post, run)
+        vaults = Vaults(self._clock, policy.keep_checkpoints, post, budget_bytes)
         executor = Executor(self._hands, self._clock, policy, launcher, vaults, stand_by)
         threading.Thread(target=vaults.work, name=f"yolowatch-vault-{run}", daemon=True).start()
         return _Run(executor, vaults, stand_by)
