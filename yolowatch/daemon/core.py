@@ -254,7 +254,7 @@ class Core:
         # Another daemon may have heard of the end before a reboot set the clock back.
         late = not 0 <= at - attempt.exited.at <= _DRAIN_SECONDS
         if not self._judged and late and not self.healing.under_way:
-            # A grandchild holds the socket, or a killed daemon had heard of the end and been silent.
+            # A grandchild holds the socket, or a killed daemon had heard of the end already.
             attempt.open.clear()
             return self._conclude(attempt, attempt.exited)
         return []
