@@ -59,7 +59,7 @@ trainers: $(VENV)/dev.stamp environment ## every test with a real trainer; recor
 		tests=$$?; $(BIN)/python -m tests.trainers.matrix build/trainers.xml && exit $$tests
 
 faults: $(VENV)/dev.stamp environment ## every enumerated fault; records the matrix of kills
-	mkdir -p build && $(PYTEST) -m faults --durations=10 --junit-xml=build/faults.xml; \
+	mkdir -p build && $(PYTEST) -m faults --durations=10 -o junit_family=xunit1 --junit-xml=build/faults.xml; \
 		tests=$$?; $(BIN)/python -m tests.faults.matrix build/faults.xml && exit $$tests
 
 system: $(VENV)/dev.stamp ## a real systemd and Prometheus; needs root

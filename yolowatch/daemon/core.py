@@ -33,8 +33,7 @@ _OF_A_PROCESS = (
     events.HookGone,
     events.ProcessExited,
 )
-_MOST_EARLY = 4096  # events that wait for a remediation's end; what a flood says beyond is lost
-_COPIES = 8  # of checkpoints, whose names are remembered
+_MOST_EARLY, _COPIES = 4096, 8  # events kept in a remediation; copies whose names are remembered
 _DRAIN_SECONDS = 2.0  # how long the last messages of a dead process may take to arrive
 
 
@@ -88,7 +87,7 @@ class Core:
     @property
     def _judged(self) -> bool:
         """Whether the last attempt has ended and has its verdict: each attempt gets one."""
-        return bool(self._attempts) and len(self.verdicts) > self._attempts[-1].number
+        return len(self.verdicts) >= self.attempts > 0
 
     @property
     def process(self) -> ProcessKey | None:
@@ -250,14 +249,12 @@ class Core:
 
     def _tick(self, attempt: Attempt, at: float) -> list[Action]:
         if attempt.exited is None:
-            return self._ordering.tick(at) + ending.help_to_exit(
-                attempt, self.healing.acting_policy, at
-            )
+            helped = ending.help_to_exit(attempt, self.healing.acting_policy, at)
+            return self._ordering.tick(at) + helped
         # Another daemon may have heard of the end before a reboot set the clock back.
         late = not 0 <= at - attempt.exited.at <= _DRAIN_SECONDS
         if not self._judged and late and not self.healing.under_way:
-            # A grandchild holds the socket and has nothing more to say, or a daemon that was killed
-            # had heard of the end and said nothing of it yet.
+            # A grandchild holds the socket, or a killed daemon had heard of the end already.
             attempt.open.clear()
             return self._conclude(attempt, attempt.exited)
         return []

@@ -60,9 +60,13 @@ class Journal(JournalReader):
         )
 
     def record_attempt(self, run: str, number: int, process: ProcessKey | None) -> None:
-        """One execution was launched."""
-        self._insert(
-            "attempts", run=run, number=number, began=self._clock.wall(), **_process(process)
+        """One execution was launched; a daemon that was killed may have written it already."""
+        boot_id, pid, ticks = _process(process).values() if process else (None, None, None)
+        self._execute(
+            "INSERT INTO attempts (run, number, began, boot_id, pid, start_ticks)"
+            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (run, number) DO UPDATE SET"
+            " boot_id = excluded.boot_id, pid = excluded.pid, start_ticks = excluded.start_ticks",
+            (run, number, self._clock.wall(), boot_id, pid, ticks),
         )
 
     def end_attempt(
