@@ -86,7 +86,7 @@ def test_a_launchers_own_restarts_are_left_to_it(service: Service) -> None:
     torchrun = shlex.join(
         (
             *(str(service.scene.python), "-m", "torch.distributed.run", "--nproc-per-node=1"),
-            *("--max-restarts=1", *service.scene.training()[1:]),
+            *("--max-restarts=1", *service.scene.training("--exist-ok")[1:]),
         )
     )
     by_script(service, f"exec {torchrun}")

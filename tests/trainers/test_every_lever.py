@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from yolowatch.daemon.actions import Launch
-from yolowatch.daemon.launching import Hooking, Launcher
 
 from tests import environments
 from tests.daemon.parts import FakeClock, FakeHands
@@ -27,9 +25,11 @@ from tests.trainers import test_ranks
 from tests.trainers.scene import Scene, make_images
 from tests.trainers.test_callbacks_family import DATA, small_scene, training
 from tests.trainers.test_in_force import listening
-from yolowatch.daemon.attempt import mismatch
+from yolowatch.daemon.mismatch import mismatch
 from yolowatch.decide.ladder import Recipe, batch_edits
 from yolowatch.edges.nvml import NoNvml
+from yolowatch.hands.launching import Hooking, Launcher, as_child
+from yolowatch.model.actions import Launch
 from yolowatch.model.opt_in import OPT_IN
 from yolowatch.model.plan import COSTS, Edits, Policy, Start
 from yolowatch.model.receipt import ResumePoint
@@ -202,11 +202,10 @@ def resumed(trainer: str, root: Path) -> tuple[Attempt, Attempt]:
             command,
             scene.environment,
             hooking,
-            hands,
+            as_child(hands, lambda _launched: None),
             FakeClock(),
             Policy(),
             NoNvml("no GPU"),
-            lambda _launched: None,
         )
         launcher.launch(Launch(1, edits, ResumePoint(Start.RESUME, "", last, 0)), user)
         ((again, variables, _where),) = hands.launches
