@@ -81,7 +81,7 @@ def test_the_older_family_is_described_and_unharmed(
     trainer: str, program: str, tmp_path: Path
 ) -> None:
     scene = small_scene(trainer, tmp_path)
-    command = training(scene, program, "--batch-size", "8", "--epochs", "4")
+    command = training(scene, program, "--batch-size", "8", "--epochs", "10")
     scene.environment.pop("PYTHONPATH")
     assert scene.run(command).returncode == 0
     bare = weights(scene)
@@ -91,7 +91,7 @@ def test_the_older_family_is_described_and_unharmed(
             run = entered(scene, "attach", process.pid)["said"]
             assert run["trainer"] == trainer
             assert (run["batch"], run["nbs"], run["accumulate"]) == (8, 64, 8)
-            assert (run["epochs"], run["image_size"]) == (4, 128)
+            assert (run["epochs"], run["image_size"]) == (10, 128)
             assert (run["entry"], run["train_calls"]) == ("command", 1)
             assert run["run_dir"] == str(scene.run_dir)
             assert run["effective_weight_decay"] > 0
