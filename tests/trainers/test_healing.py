@@ -25,7 +25,7 @@ def many_images(trainer_python: Path, tmp_path_factory: pytest.TempPathFactory) 
         (24, 72),
         pytest.param(48, 48, marks=[pytest.mark.slow, pytest.mark.slice]),
         pytest.param(16, 64, marks=[pytest.mark.slow, pytest.mark.slice]),
-        pytest.param(128, 128, marks=[pytest.mark.slow, pytest.mark.slice]),
+        pytest.param(128, 128, marks=pytest.mark.slow),
     ],
 )
 def test_effective_batch_and_weight_decay_stay(

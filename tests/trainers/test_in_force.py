@@ -21,7 +21,7 @@ from yolowatch.edges.listener import Listener
 from yolowatch.edges.stage import stage
 from yolowatch.model.events import Event, HookMessage
 
-pytestmark = [pytest.mark.trainers, pytest.mark.slow, pytest.mark.slice]
+pytestmark = [pytest.mark.trainers, pytest.mark.slow]
 
 LEVERS = {"validation_batch": 4, "multi_scale": 0.25, "amp": "fp16", "checkpointing": True}
 
@@ -109,6 +109,7 @@ def metrics(scene: Scene) -> list[list[str]]:
     return [[row[name].strip() for name in names] for row in rows]
 
 
+@pytest.mark.slice
 @pytest.mark.timeout(600)
 def test_the_metrics_do_not_depend_on_the_validation_batch(scene: Scene) -> None:
     """The same training, as it is and with a smaller validation batch."""

@@ -35,7 +35,6 @@ LATER, FIRST_STEP, VALIDATION, SAVE, BEFORE = PLACES = (
 )
 SLICE = {
     ("ultralytics script", FIRST_STEP),
-    ("yolov5", SAVE),
     ("yolov9 dual", VALIDATION),
 }
 # What is left of the memory that validation would take, in MiB.

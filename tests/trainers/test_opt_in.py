@@ -46,7 +46,6 @@ def check(said: list[Any]) -> None:
     assert heights(said) == {96}
 
 
-@pytest.mark.slice
 def test_freeze_and_image_size_are_in_force(scene: Scene) -> None:
     edits = {**LEVERS, "start": "afresh", "run_dir": str(scene.run_dir)}
     with listening(scene, edits) as (environment, said):
