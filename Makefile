@@ -46,7 +46,7 @@ demo: $(VENV)/runtime.stamp ## a real training runs out of memory and is resumed
 		$(BIN)/yolowatch demo --python "$$trainer"
 
 test: lint environment ## lint and every test but the slow suites, in less than 15 minutes
-	$(PYTEST) --durations=10
+	$(PYTEST) --durations=10 -n 2 --dist loadfile
 
 lint: $(VENV)/dev.stamp ## ruff, mypy and the contracts of import
 	$(BIN)/ruff check .

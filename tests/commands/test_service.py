@@ -120,8 +120,11 @@ class Service:
         return self.run()
 
     def train(self, *words: str) -> Path:
-        """Start the puppet as an orphan, as a user's shell leaves it; its run directory."""
-        run_dir = self.place / "run"
+        """Start the puppet as an orphan, as a user's shell leaves it; its run directory.
+
+        It fails once it is adopted: how a process was started cannot be read when it has ended.
+        """
+        run_dir, hold = self.place / "run", self.place / "hold"
         environ = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(self.place / "site"),
@@ -129,13 +132,15 @@ class Service:
             "YOLOWATCH_ATTEMPT": "0",
         }
         subprocess.run(
-            ["setsid", "--fork", *PUPPET, str(run_dir), *words],
+            ["setsid", "--fork", *PUPPET, str(run_dir), "--hold", str(hold), *words],
             check=True,
             env=environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        until_soon(lambda: self.status()["runs"])
+        hold.touch()
         return run_dir
 
     def speak(self, uid: int, **fields: Any) -> subprocess.Popen[bytes]:

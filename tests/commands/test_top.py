@@ -25,6 +25,10 @@ from yolowatch.model.view import RunView
 PATIENCE = 30.0
 
 
+# A size in the environment would count more than the terminal's own.
+_OURS = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+
+
 class Terminal:
     """A terminal with `yolowatch top` in it: what it shows, and keys to press."""
 
@@ -52,7 +56,7 @@ class Terminal:
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env={**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8", **environ},
+            env={**_OURS, "TERM": "xterm-256color", "LANG": "C.UTF-8", **environ},
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(slave, termios.TIOCSCTTY, 0),
         )

@@ -129,7 +129,7 @@ def test_a_launch_delivers_no_blocked_signal_and_moves_nobody(
     old = signal.signal(signal.SIGUSR1, lambda *_: arrived.append(1))
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     try:
-        os.kill(os.getpid(), signal.SIGUSR1)
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
         for cwd in (Path.cwd(), tmp_path):
             assert supervisor.run("true", cwd=cwd).status == 0
         assert signal.SIGUSR1 in signal.sigpending()
