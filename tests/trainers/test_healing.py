@@ -77,7 +77,7 @@ def test_the_effective_batch_is_the_users_though_the_trainer_halved_its_own(
     assert last["batch"] * last["accumulate"] == 48
     # The checkpoint is of an epoch that the trainer trained with 72; what counts is the user's.
     assert math.isclose(last["decay"], 0.0005 * 48 / 64, rel_tol=1e-12)
-    receipt = scene.shown()["receipts"][-1]
+    receipt = scene.shown()["receipts"][0]
     assert receipt["user"]["batch"] == 48
     assert any("the trainer itself had reduced the batch" in note for note in receipt["science"])
     assert scene.epochs() == [1, 2, 3]
