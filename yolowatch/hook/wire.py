@@ -177,7 +177,8 @@ _CODE = {kind: code for code, kind in enumerate(KINDS)}
 
 def _integers(kind):
     """The bounds of the fields of this kind that are integers, by name."""
-    return {name: (t.low, t.high) for name, t in FIELDS[kind].items() if isinstance(t, Int)}
+    table = FIELDS[kind].items()  # type: ignore[attr-defined]
+    return {name: (t.low, t.high) for name, t in table if isinstance(t, Int)}
 
 
 _NUMBERS = {kind: _integers(kind) for kind in KINDS}
