@@ -177,9 +177,7 @@ def spawning_scene(root: Path, starved: int, linger: str) -> Scene:
     return scene
 
 
-@pytest.mark.parametrize(
-    ("starved", "linger"), [pytest.param(1, "600", marks=pytest.mark.slice), (0, "0")]
-)
+@pytest.mark.parametrize(("starved", "linger"), [(1, "600"), (0, "0")])
 def test_one_rank_that_ultralytics_spawned_runs_out_of_memory(
     starved: int, linger: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
