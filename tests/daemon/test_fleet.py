@@ -1,0 +1,230 @@
+"""The owner of all runs: who is adopted, who is not, and to whom an event belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.daemon.scenes import LAST, RESULTS, RUN_DIR, process, received, words_fields
+from tests.decide import build
+from yolowatch.daemon import recover
+from yolowatch.daemon.fleet import Fleet
+from yolowatch.daemon.member import Do
+from yolowatch.edges.journal import Journal
+from yolowatch.model import events
+from yolowatch.model.actions import Adopt, Attach, Finish, Forget, RunStep, Say, Watch
+from yolowatch.model.adoption import Adoption
+from yolowatch.model.attach import AttachPolicy
+from yolowatch.model.identity import ProcessKey
+from yolowatch.model.service import ServiceConfig, UserRule
+
+UID = 1000
+AUTO = ServiceConfig(users=(UserRule("auto", uid=UID),))
+
+
+class Scene:
+    def __init__(self, journal: Journal, config: ServiceConfig = AUTO) -> None:
+        self.journal = journal
+        numbers = iter(range(1, 1000))
+        taken = len(journal.runs())
+        self.fleet = Fleet(journal, config, process(1), lambda: f"{taken + next(numbers):08x}", UID)
+        self.done: list[Do] = []
+
+    def step(self, event: events.Event) -> list[Do]:
+        done = self.fleet.step(event)
+        self.done += done
+        return done
+
+    def of(self, kind: type) -> list[Any]:
+        return [do.action for do in self.done if isinstance(do.action, kind)]
+
+    def tell(self, connection: int, who: ProcessKey, kind: str, **fields: Any) -> list[Do]:
+        message = received(kind, fields)
+        return self.step(events.HookMessage(connection, who, kind, message, 5.0))
+
+    def connect(self, connection: int, who: ProcessKey, parent: ProcessKey | None = None,
+                **hello: Any) -> None:  # fmt: skip
+        self.step(events.HookConnected(who, UID, connection, parent))
+        self.tell(connection, who, "hello", pid=who.pid, **hello)
+
+    def describe(self, connection: int, who: ProcessKey, run_dir: str = RUN_DIR) -> list[Do]:
+        return self.tell(connection, who, "run", **{**asdict(build.SPEC), "run_dir": run_dir})
+
+    def adopted(self, **changes: Any) -> str:
+        """The survey answers the request that is due; the run's id."""
+        request = self.of(Adopt)[-1]
+        root = request.launcher or request.process
+        adoption = Adoption(root, UID, ("python", "train.py"), "/work", opted_out=False)
+        fields = {"adoption": adoption, "reason": None, **changes}
+        self.step(events.Adopted(request.run, root, at=6.0, **fields))
+        return str(request.run)
+
+    def fail(self, connection: int, who: ProcessKey) -> None:
+        self.tell(connection, who, "checkpoint", path=LAST, epoch=11, step=450)
+        self.tell(connection, who, "last_words", **words_fields())
+        self.step(events.HookGone(connection, who, 7.0))
+        self.step(events.ProcessExited(who, None, None, 7.0))
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        yield journal
+
+
+@pytest.fixture
+def scene(journal: Journal) -> Scene:
+    return Scene(journal)
+
+
+TRAINING, LAUNCHER = process(10), process(5)
+
+
+def test_a_training_is_adopted_once_it_says_what_it_is(scene: Scene) -> None:
+    scene.connect(1, TRAINING)
+    assert scene.done == []
+    scene.tell(1, TRAINING, "sample", step=3)
+    scene.describe(1, TRAINING)
+    scene.describe(1, TRAINING)
+    assert scene.of(Adopt) == [Adopt("00000001", TRAINING, RUN_DIR)]
+    run = scene.adopted()
+    assert scene.of(Watch) == [Watch(TRAINING)]
+    core = scene.fleet.members[run].core
+    assert core.user is not None
+    assert core.user.run_dir == RUN_DIR
+    assert scene.journal.run(run).command == ("python", "train.py")
+
+
+def test_the_launcher_of_ranks_is_what_is_adopted(scene: Scene) -> None:
+    first, second = process(11), process(12)
+    for number, who in enumerate((first, second)):
+        scene.connect(number, who, LAUNCHER, rank=number, world_size=2, local_world_size=2)
+    scene.describe(0, first)
+    scene.describe(1, second)
+    assert [each.launcher for each in scene.of(Adopt)] == [LAUNCHER]
+    run = scene.adopted()
+    core = scene.fleet.members[run].core
+    assert core.process == LAUNCHER
+    assert core.state().ranks == 2
+
+
+def test_a_failure_is_answered_with_the_grace_of_others(scene: Scene) -> None:
+    scene.connect(1, TRAINING)
+    scene.describe(1, TRAINING)
+    scene.adopted()
+    scene.fail(1, TRAINING)
+    (step,) = scene.of(RunStep)
+    assert step.step == "grace"
+    assert step.remediation.adopted
+    assert step.remediation.saved
+
+
+def test_whoever_trains_in_its_directory_takes_a_failed_run_over(scene: Scene) -> None:
+    scene.connect(1, TRAINING)
+    scene.describe(1, TRAINING)
+    scene.adopted()
+    scene.fail(1, TRAINING)
+    other = process(20)
+    scene.connect(2, other)
+    scene.describe(2, other)
+    assert len(scene.of(Finish)) == 1
+    assert "somebody else" in scene.of(Say)[-2].sentence + scene.of(Say)[-1].sentence
+    assert scene.of(Adopt)[-1].process == other
+    assert len(scene.of(RunStep)) == 1
+
+
+def test_the_next_attempt_is_not_adopted_as_a_training_of_its_own(scene: Scene) -> None:
+    scene.connect(1, TRAINING)
+    scene.describe(1, TRAINING)
+    run = scene.adopted()
+    scene.fail(1, TRAINING)
+    again = process(30)
+    while (due := scene.of(RunStep)[-1]).step != "relaunch":
+        result = RESULTS.get(due.step, {})
+        scene.step(events.StepDone(due.remediation.plan_id, due.step, "", 8.0, result))
+    # Its hook may speak before the step that started it is reported done.
+    scene.connect(3, again)
+    batch = due.remediation.plan.edits.batch
+    spec = {**asdict(build.SPEC), "batch": batch, "accumulate": 64 // batch}
+    scene.tell(3, again, "run", **spec)
+    assert len(scene.of(Adopt)) == 1
+    plan = due.remediation.plan_id
+    scene.step(events.StepDone(plan, "relaunch", "", 9.0, {"process": again}))
+    assert scene.of(Watch)[-1] == Watch(again)
+    assert len(scene.of(Adopt)) == 1
+    core = scene.fleet.members[run].core
+    assert core.attempts == 2
+    assert core.hook_connected
+    scene.tell(3, again, "bye", finished=True)
+    scene.step(events.HookGone(3, again, 10.0))
+    scene.step(events.ProcessExited(again, None, None, 10.0))
+    assert scene.of(Forget)
+    assert scene.journal.run(run).outcome == "finished, healed"
+    assert scene.journal.mementos() == ()
+
+
+def test_what_cannot_be_captured_is_observed(scene: Scene) -> None:
+    scene.connect(1, TRAINING)
+    scene.describe(1, TRAINING)
+    run = scene.adopted(adoption=None, reason="only its own user and root may")
+    rule = scene.fleet.members[run].rule
+    assert (rule.mode, rule.reason) == ("observe", "only its own user and root may")
+    scene.fail(1, TRAINING)
+    assert scene.of(RunStep) == []
+
+
+def test_a_notebook_is_observed(scene: Scene) -> None:
+    argv = ("python", "-m", "ipykernel_launcher", "-f", "k.json")
+    scene.connect(1, TRAINING)
+    scene.describe(1, TRAINING)
+    run = scene.adopted(adoption=Adoption(TRAINING, UID, argv, "/", opted_out=False))
+    assert scene.fleet.members[run].rule.mode == "observe"
+
+
+@pytest.mark.parametrize("policy", list(AttachPolicy))
+def test_a_training_without_a_hook_gets_one_where_the_policy_says_so(
+    journal: Journal, policy: AttachPolicy
+) -> None:
+    scene = Scene(journal, ServiceConfig(attach=policy))
+    seen = events.TrainingSeen(TRAINING, UID, ("python", "train.py"), "a training", 1.0)
+    scene.step(seen)
+    wanted = policy in (AttachPolicy.SAFE, AttachPolicy.DEBUGGER)
+    assert scene.of(Attach) == ([Attach(TRAINING, policy)] if wanted else [])
+    assert bool(scene.of(Say)) == (not wanted)
+
+
+def test_a_training_whose_hook_speaks_already_gets_no_other(scene: Scene) -> None:
+    scene.connect(1, TRAINING)
+    scene.step(events.TrainingSeen(TRAINING, UID, ("python", "train.py"), "a training", 1.0))
+    assert scene.done == []
+
+
+def test_a_successor_goes_on_and_leaves_no_incident_open_twice(scene: Scene) -> None:
+    scene.connect(1, TRAINING)
+    scene.describe(1, TRAINING)
+    run = scene.adopted()
+    scene.fail(1, TRAINING)
+    said: list[str] = []
+    successor = Scene(scene.journal)
+    for found, memento in recover.unfinished(scene.journal, said.append):
+        assert found == run
+        successor.done += successor.fleet.restore(found, memento)
+    assert [each.step for each in successor.of(RunStep)] == ["grace"]
+    assert successor.of(RunStep) == scene.of(RunStep)
+    assert said == []
+    assert [each.closed for each in scene.journal.incidents(run)] == [None]
+
+
+def test_what_cannot_be_read_is_given_up_with_a_sentence(scene: Scene) -> None:
+    scene.connect(1, TRAINING)
+    scene.describe(1, TRAINING)
+    run = scene.adopted()
+    scene.journal.write_memento(run, '{"core": 7}')
+    said: list[str] = []
+    assert list(recover.unfinished(scene.journal, said.append)) == []
+    assert said == [f"run {run} is abandoned: what was known of it cannot be read"]
+    assert scene.journal.run(run).ended is not None
