@@ -192,6 +192,8 @@ def test_metrics_are_served_while_it_runs(door: Door, run_dir: Path) -> None:
             }
 
     until(lambda: scrape().get("yolowatch_attempts_total") == 2)
+    until(lambda: scrape().get("yolowatch_run_batch_size") == 8)
+    until(lambda: "yolowatch_capacity_bytes" in scrape())
     found = scrape()
     assert found["yolowatch_capacity_bytes"] == 1 << 30
     assert found["yolowatch_run_batch_size"] == 8

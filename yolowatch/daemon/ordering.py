@@ -67,7 +67,7 @@ class Ordering:
         self, attempt: Attempt, connection: int, kind: str, user: RunSpec | None, at: float
     ) -> list[Action]:
         """A message of this kind was folded: what follows from it for the orders."""
-        if attempt.number == 0 or user is None or attempt.exited is not None:
+        if attempt.number == 0 or user is None:
             return []
         if attempt.number != self._attempt:
             self._attempt, self._sent, self._kept = attempt.number, None, None
@@ -137,6 +137,8 @@ class Ordering:
             return []  # of several ranks one alone must not be widened
         if attempt.distrusted is not None or state.last_words is not None:
             return []
+        if attempt.exited is not None:
+            return []  # what it still had to say arrives after its end
         if state.spec is None or state.spec.train_calls != 1:
             return []  # a further training of the same program is as its author wrote it
         found = wider(

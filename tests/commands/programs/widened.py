@@ -62,6 +62,7 @@ def describe(ratio):
         optimizer_state_bytes=10 * MIB,
         optimizer_state_exists=True,
         parameter_bytes=10 * MIB,
+        checkpointable=0,
     )
 
 
