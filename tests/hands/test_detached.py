@@ -200,7 +200,7 @@ def test_the_same_is_started_again_as_its_own_user(place: Path) -> None:
         assert sorted(os.listdir(f"/proc/{process.pid}/fd")) == ["0", "1", "2"]
         status = Path(f"/proc/{process.pid}/status").read_text()
         signals = dict(re.findall(r"^(Sig(?:Blk|Ign)):\t(\w+)$", status, re.M))
-        # 32 and 33 are the C library's own: `make` leaves one ignored, and no program can change it.
+        # 32 and 33 are the C library's own: `make` leaves one ignored, no program can change it.
         own = 0b11 << 31
         assert {name: int(mask, 16) & ~own for name, mask in signals.items()} == {
             "SigBlk": 0,
