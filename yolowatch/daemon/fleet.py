@@ -62,7 +62,6 @@ class Fleet:
         self._by_connection: dict[int, str] = {}
         self._by_plan: dict[str, str] = {}
         self._by_checkpoint: dict[str, str] = {}
-        self.refused_connections = 0
         self.pause_of: Callable[[str], str | None] = lambda _run: None  # why a run is paused
 
     def step(self, event: events.Event) -> list[Do]:
@@ -80,8 +79,6 @@ class Fleet:
                 return self._step_ended(event)
             case events.CheckpointVaulted() | events.CheckpointRefused():
                 return self._to(self._by_checkpoint.get(event.path), event)
-            case events.HookRefused():
-                self.refused_connections += 1
             case events.TrainingSeen():
                 return self._seen(event)
             case events.AttachEnded():

@@ -40,7 +40,6 @@ class Agent:
         self._wake = threading.Event()
         self._thread = None
         self._pid = None
-        self._hello_fields = {}
         self._kept = Kept()
         self.dropped = 0
         self.footprints = None
