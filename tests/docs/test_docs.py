@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,15 @@ def test_variables_that_are_named_are_read(repo_root: Path) -> None:
     read = {name for path in sources for name in VARIABLE.findall(path.read_text())}
     named = set(VARIABLE.findall((repo_root / "README.md").read_text()))
     assert named == read
+
+
+def test_no_merge_was_left_half_done(repo_root: Path) -> None:
+    tracked = subprocess.run(
+        ["git", "-C", repo_root, "ls-files"], capture_output=True, text=True, check=False
+    ).stdout.split() or [*DOCUMENTS]
+    texts = {
+        name: (repo_root / name).read_text(errors="replace")
+        for name in tracked
+        if (repo_root / name).is_file()
+    }
+    assert [name for name, text in texts.items() if re.search(r"^(<{7}|>{7}) ", text, re.M)] == []
