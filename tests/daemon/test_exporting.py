@@ -79,6 +79,7 @@ def test_what_was_started_again_and_fails_for_another_reason(scene: Scene) -> No
     assert found.phase == "failed"
     assert found.remediations == found.remediation_failures == {"batch": 1}
     assert found.outcomes == {"failed": 1}
+    assert found.state.spec == scene.core.user, "it has said nothing, and is still the user's run"
 
 
 def test_a_step_that_cannot_be_carried_out_is_a_failure_of_the_remedy(scene: Scene) -> None:
@@ -216,12 +217,13 @@ def test_what_is_trained_after_a_remedy_was_saved(scene: Scene) -> None:
     assert noted(scene, ledger, 0.0) == Spent(), "the user's own attempt saves nothing"
     scene.run_out_of_memory()
     scene.carry_out()
-    noted(scene, ledger, 50.0)
+    noted(scene, ledger, 250.0)
     scene.connect(2)
     trained_again(scene)
-    noted(scene, ledger, 60.0)
+    noted(scene, ledger, 260.0)
     scene.tell("sample", 2, phase="forward", step=12, seconds=1.0, steps=1)
-    spent = noted(scene, ledger, 70.0)
+    spent = noted(scene, ledger, 270.0)
+    assert ledger.remedied_at == 1000.0 + 100.0, "when the attempt was started, by the wall clock"
     assert (spent.steps_saved, spent.device_seconds_saved) == (12, 20.0)
     (receipt,) = scene.core.healing.receipts
     assert receipt.costs.steps_lost is not None

@@ -97,6 +97,7 @@ FULL = MetricsSnapshot(
             paused=False,
             journal_writable=True,
             progress_at=1_770_000_600.0,
+            remedied_at=1_769_990_000.0,
         ),
     ),
     (

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import scene as scene  # pytest finds it by this name
-from tests.faults.scene import Miniature, check_each_epoch_once
+from tests.faults.scene import MINIATURE, PLAYED, Miniature, check_each_epoch_once
 from tests.faults.service import CONFIGURATION, Service, until
 from tests.system.alerting import Alerting, alerting, free_port
 
@@ -23,11 +23,12 @@ pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(500)]
 FAILED, HEALED = "YolowatchRecoveryFailed", "YolowatchOutOfMemoryHealed"
 
 
-@pytest.fixture
-def service(scene: Miniature) -> Iterator[Service]:
+@pytest.fixture(params=[PLAYED, MINIATURE], ids=["played", "trained"])
+def service(scene: Miniature, request: pytest.FixtureRequest) -> Iterator[Service]:
+    """The real training, and one that is only played, in a tenth of its time."""
     # A copy, which a test may take away.
-    shutil.copytree(scene.program.parent, scene.root / "program")
-    scene.program = scene.root / "program" / scene.program.name
+    shutil.copytree(request.param.parent, scene.root / "program")
+    scene.program = scene.root / "program" / request.param.name
     service = Service(scene)
     yield service
     service.close()
@@ -80,7 +81,7 @@ def test_a_recovery_that_failed_pages_until_somebody_has_seen_to_it(
 
     scene.program.with_suffix(".gone").rename(scene.program)
     (scene.root / "limit").write_text(str(1 << 50))  # somebody has made room
-    service.train("--resume", str(scene.last))
+    service.train("--resume", str(scene.last), "--batch-size", "16")
     until(lambda: watch.receiver.got("page", FAILED, "resolved"), "the page is taken back")
     until(lambda: scene.trained("end"), "the run ends")
     assert [line["epoch"] for line in scene.trained("epoch")] == [0, 1, 2]

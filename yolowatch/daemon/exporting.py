@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from yolowatch.daemon.core import Core
 from yolowatch.daemon.ledger import Ledger
@@ -33,6 +33,8 @@ def run_metrics(run: str, watched: Watched, state: RunState, ledger: Ledger) -> 
     """All of one run that is exported."""
     core, records = watched.core, watched.records
     healing, attempt, sights = core.healing, core.attempt, core.sights
+    if state.spec is None:  # an attempt that has not said yet what it trains, or never will
+        state = replace(state, spec=core.user)
     incidents = _incidents(core, records)
     receipts = healing.receipts
     failed = [*(each.plan for each in receipts if each.failed), *healing.abandoned]
@@ -62,6 +64,7 @@ def run_metrics(run: str, watched: Watched, state: RunState, ledger: Ledger) -> 
         paused=healing.paused is not None,
         journal_writable=records.healthy,
         progress_at=ledger.progress_at,
+        remedied_at=ledger.remedied_at,
     )
 
 

@@ -129,6 +129,8 @@ def _of_hook(run: RunMetrics) -> Known:
 def _remedies(run: RunMetrics) -> Iterator[Reading]:
     labels, named = (run.run,), run.exemplars
     yield Reading("yolowatch_attempts_total", labels, run.attempts)
+    if run.remedied_at is not None:
+        yield Reading("yolowatch_remediation_timestamp_seconds", labels, run.remedied_at)
     yield from by_value("yolowatch_incidents_total", labels, run.incidents, named)
     yield from by_value("yolowatch_incidents_closed_total", labels, run.outcomes, named)
     yield from by_value("yolowatch_remediations_total", labels, run.remediations, named)

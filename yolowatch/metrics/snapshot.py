@@ -33,7 +33,7 @@ class RunMetrics:
     knows that it did not happen. `incidents` are by kind, `outcomes` by `table.OUTCOMES`;
     `exemplars` names the newest incident of a kind, a lever or an outcome. `ranks` are the states
     of a run that is made of several processes. `pids` are those of its living processes.
-    `progress_at` is in seconds since 1970 UTC. None is unknown.
+    `progress_at` and `remedied_at` are in seconds since 1970 UTC. None is unknown.
     """
 
     run: str
@@ -59,6 +59,7 @@ class RunMetrics:
     paused: bool | None = None
     journal_writable: bool | None = None
     progress_at: float | None = None
+    remedied_at: float | None = None
 
 
 @dataclass(frozen=True)

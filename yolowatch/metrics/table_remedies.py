@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from yolowatch.metrics.metric import counter
+from yolowatch.metrics.metric import counter, gauge
 from yolowatch.model.opt_in import OPT_IN
 from yolowatch.model.plan import COSTS
 from yolowatch.model.verdict import Kind
@@ -35,6 +35,12 @@ REMEDIES = (
         OUTCOMES,
     ),
     counter("remediations", "Remediations that were begun, by lever.", ("run", "lever"), LEVERS),
+    gauge(
+        "remediation_timestamp_seconds",
+        "When a remedy last started the run again.",
+        _RUN,
+        "seconds",
+    ),
     counter(
         "remediation_failures",
         "Remediations that could not be carried out or whose attempt failed again, by lever.",
