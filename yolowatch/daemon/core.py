@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from yolowatch.daemon import ending, sentences
 from yolowatch.daemon.attempt import Attempt
+from yolowatch.daemon.foreseeing import Foreseeing
 from yolowatch.daemon.healing import Healing
 from yolowatch.daemon.memento import Memento
 from yolowatch.daemon.mismatch import mismatch
@@ -45,6 +46,7 @@ class Core:
         self.sights = Sights(records.run)
         self.healing = Healing(records, policy, adopted=adopted)
         self._ordering = Ordering(records, self.healing)
+        self.foreseeing = Foreseeing(records)
         self.verdicts: list[Verdict] = []
         self.vaulted = 0  # these attributes others may read between two steps
 
@@ -251,7 +253,7 @@ class Core:
     def _tick(self, attempt: Attempt, at: float) -> list[Action]:
         if attempt.exited is None:
             helped = ending.help_to_exit(attempt, self.healing.acting_policy, at)
-            return self._ordering.tick(at) + helped
+            return self._ordering.tick(at) + self.foreseeing.look(attempt, at) + helped
         # Another daemon may have heard of the end before a reboot set the clock back.
         late = not 0 <= at - attempt.exited.at <= _DRAIN_SECONDS
         if not self._judged and late and not self.healing.under_way:
@@ -283,6 +285,7 @@ class Core:
         epoch = attempt.completed_epoch()
         self._records.ended(attempt.number, exited, verdict, None if epoch < 0 else epoch)
         self.healing.ended(attempt)
+        self.foreseeing.ended(attempt)
         status = attempt.exit_status()
         if attempt.distrusted is not None:
             # It was ended on purpose: even if it says that all is well, the training is not done.

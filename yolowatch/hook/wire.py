@@ -122,6 +122,8 @@ FIELDS = {
         "pruned": Float(0.0, 1.0),  # part of the parameters that was taken away
         "prunable": Bool(),  # whether torch-pruning is installed
         "eight_bit": Bool(),  # whether bitsandbytes is installed and has this optimizer
+        "classes": _COUNT,
+        "gpu": _NAME,  # its name, as its driver has it
     },
     # a window of about a second
     "sample": dict(

@@ -57,6 +57,8 @@ class RunSpec:
     pruned: float | None = None  # part of the parameters that was taken away
     prunable: bool | None = None  # whether the package for it is there
     eight_bit: bool | None = None  # whether the package for 8-bit optimizers is there
+    classes: int | None = None
+    gpu: str | None = None  # its name, as its driver has it
 
     @property
     def effective_batch(self) -> int | None:

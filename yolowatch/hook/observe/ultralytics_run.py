@@ -97,6 +97,8 @@ def describe(trainer):
         "pruned": pruning.Pruned.part if model is not None else None,
         "prunable": pruning.available(),
         "eight_bit": eight_bit.available(),
+        "classes": classes_of(model),
+        "gpu": gpu_of(trainer.device),
     }
 
 
@@ -130,6 +132,19 @@ def ratio_of(scale):
         ratio = getattr(getattr(drawing, "random", None), "ratio", None)
         return 0.5 if ratio is None else ratio
     return float(scale or 0.0)
+
+
+def classes_of(model):
+    """How many classes the network tells apart, or None."""
+    classes = getattr(model, "nc", None)
+    return classes if isinstance(classes, int) and classes >= 0 else None
+
+
+def gpu_of(device):
+    """The name of the CUDA device that is trained on, or None."""
+    if device.type != "cuda":
+        return None
+    return sys.modules["torch"].cuda.get_device_name(device)
 
 
 def _autocast(trainer):
