@@ -48,7 +48,7 @@ class Core:
         # What others may read between two steps.
         self.user: RunSpec | None = None
         self.healing = Healing(records, policy, adopted=adopted)
-        self._ordering = Ordering(records, self.healing)
+        self.ordering = Ordering(records, self.healing)
         self.verdicts: list[Verdict] = []
         self.vaulted = 0
 
@@ -172,7 +172,7 @@ class Core:
         if event.connection not in attempt.states:
             return []
         actions = self._told(attempt, event)
-        heard = self._ordering.heard(attempt, event.connection, event.kind, self.user, event.at)
+        heard = self.ordering.heard(attempt, event.connection, event.kind, self.user, event.at)
         return actions + heard
 
     def _told(self, attempt: Attempt, event: events.HookMessage) -> list[Action]:
@@ -250,7 +250,7 @@ class Core:
     def _tick(self, attempt: Attempt, at: float) -> list[Action]:
         if attempt.exited is None:
             helped = ending.help_to_exit(attempt, self.healing.acting_policy, at)
-            return self._ordering.tick(at) + helped
+            return self.ordering.tick(at) + helped
         # Another daemon may have heard of the end before a reboot set the clock back.
         late = not 0 <= at - attempt.exited.at <= _DRAIN_SECONDS
         if not self._judged and late and not self.healing.under_way:

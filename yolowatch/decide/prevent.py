@@ -1,0 +1,178 @@
+"""What is done about a lack of memory that is foreseen, before anything dies: the cheapest order.
+
+Pure, like all that decides. Where the likeliest peak is above the capacity, the range of image
+sizes is narrowed to the widest whose bound fits, or the validation batch made the largest whose
+bound fits. Where no order helps and the failure is nearly certain, the training leaves at the end
+of its epoch, to be started again otherwise. Between the point, which starts it, and the bound with
+the margin, which ends it, lies the hysteresis. An outlook that does not know its point starts
+nothing, and one that does not know its bound ends nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from yolowatch.model.forecast import Outlook
+from yolowatch.model.plan import COSTS, Cost, Edits, LeverUse, Policy
+from yolowatch.model.quantity import bytes_text
+from yolowatch.model.run import RunSpec, RunState
+from yolowatch.model.verdict import Kind, Verdict, Where
+
+MULTI_SCALE, VALIDATION_BATCH, LEAVE = "multi_scale", "validation_batch", "leave"
+"""The names of the orders."""
+LEAVE_LEVER = "planned restart"
+
+Looks = Callable[[RunSpec], Sequence[Outlook]]
+"""What the run would meet if it were described like this."""
+
+_VALIDATION = "validation"
+
+
+@dataclass(frozen=True)
+class Preventive:
+    """One order: `edits` are what it changes, `bound_bytes` what the peak is at most with it."""
+
+    order: str
+    value: float
+    edits: Edits
+    use: LeverUse
+    outlook: Outlook
+    bound_bytes: int | None = None
+
+
+def prevent(state: RunState, looks: Looks, policy: Policy) -> Preventive | None:
+    """What to order, or to recommend, of a training that runs; None for nothing."""
+    spec = state.spec
+    if not policy.prevention or policy.mode == "observe" or state.ranks != 1:
+        return None  # of several ranks one alone must not be changed
+    if spec is None or spec.leaving or state.left is not None or state.last_words is not None:
+        return None
+    for outlook in looks(spec):
+        if threatens(outlook):
+            found = _order(spec, outlook, looks, policy)
+            if found is not None:
+                return found
+    return None
+
+
+def threatens(outlook: Outlook) -> bool:
+    """Whether a failure is likelier than none."""
+    point, capacity = outlook.point_bytes, outlook.capacity_bytes
+    return point is not None and capacity is not None and point > capacity
+
+
+def _order(spec: RunSpec, outlook: Outlook, looks: Looks, policy: Policy) -> Preventive | None:
+    validation = outlook.phase.startswith(_VALIDATION)
+    for each in _smaller_validations(spec, policy) if validation else _narrower(spec, policy):
+        order, value, changed, edits, use = each
+        bound = _bound(outlook, looks(changed), policy)
+        if bound is not None:
+            return Preventive(order, value, edits, use, outlook, bound)
+    if validation or outlook.probability is None:
+        return None
+    if policy.leave_probability >= 1.0 or outlook.probability < policy.leave_probability:
+        return None
+    use = LeverUse(
+        LEAVE_LEVER,
+        Cost.FREE,
+        "the training as it is",
+        "the training as it is planned anew",
+        "nothing that can be changed while it runs makes it fit",
+    )
+    return Preventive(LEAVE, 1.0, Edits(), use, outlook)
+
+
+def _bound(outlook: Outlook, looked: Sequence[Outlook], policy: Policy) -> int | None:
+    """The bound of this outlook's phase where it and all others of its kind fit, else None."""
+    capacity, kind = outlook.capacity_bytes, outlook.phase.startswith(_VALIDATION)
+    bounds = [each.bound_bytes for each in looked if each.phase.startswith(_VALIDATION) == kind]
+    known = [bound for bound in bounds if bound is not None]
+    if capacity is None or not known or len(known) < len(bounds):
+        return None
+    return max(known) if max(known) <= capacity * (1.0 - policy.margin_ratio) else None
+
+
+_Change = tuple[str, float, RunSpec, Edits, LeverUse]
+
+
+def _narrower(spec: RunSpec, policy: Policy) -> Iterator[_Change]:
+    """Every narrower range of sizes, the widest first."""
+    size, largest, stride = spec.image_size, spec.image_size_max, spec.stride
+    if "multi-scale" not in policy.levers or not spec.multi_scale:
+        return
+    if size is None or largest is None or not stride:
+        return
+    for side in range(largest - stride, size - 1, -stride):
+        ratio = round((side - size) / size, 6)
+        use = LeverUse(
+            "multi-scale",
+            COSTS["multi-scale"],
+            f"sizes up to {largest} px",
+            f"sizes up to {side} px" if ratio else f"always {size} px",
+            "the largest images set the peak",
+        )
+        changed = replace(spec, multi_scale=ratio, image_size_max=side)
+        yield MULTI_SCALE, ratio, changed, Edits(multi_scale=ratio), use
+
+
+def _smaller_validations(spec: RunSpec, policy: Policy) -> Iterator[_Change]:
+    """Every smaller validation batch that divides the present one, the largest first."""
+    present = spec.validation_batch
+    if "validation batch" not in policy.levers or not present:
+        return
+    for batch in range(present // 2, 0, -1):
+        if present % batch:
+            continue
+        use = LeverUse(
+            "validation batch",
+            COSTS["validation batch"],
+            f"validation batch {present}",
+            f"validation batch {batch}",
+            "what validation finds stays the same but for rounding",
+        )
+        changed = replace(spec, validation_batch=batch)
+        yield VALIDATION_BATCH, float(batch), changed, Edits(validation_batch=batch), use
+
+
+def in_force(spec: RunSpec | None, order: str, value: float) -> bool:
+    """Whether the trainer itself tells of what was ordered."""
+    if spec is None:
+        return False
+    if order == LEAVE:
+        return spec.leaving is True
+    told = spec.multi_scale if order == MULTI_SCALE else spec.validation_batch
+    return told is not None and abs(told - value) <= 1e-6
+
+
+def foreseen(state: RunState, outlook: Outlook | None = None) -> Verdict:
+    """The verdict on a training that has left before a failure, or on one that goes on."""
+    capacity = outlook.capacity_bytes if outlook is not None else state.memory.capacity_bytes
+    validation = outlook is not None and outlook.phase.startswith(_VALIDATION)
+    if outlook is None:
+        sentence = "It ended as ordered, because memory was foreseen to run out."
+    else:
+        sentence = f"Memory is foreseen to run out in {outlook.phase}"
+        if outlook.point_bytes is not None and capacity is not None:
+            sentence += f": {bytes_text(outlook.point_bytes)} of {bytes_text(capacity)}"
+        sentence += "."
+    return Verdict(
+        Kind.FORESEEN,
+        sentence,
+        Where.VALIDATION if validation else Where.STEP,
+        evidence(outlook) if outlook is not None else (),
+        capacity,
+    )
+
+
+def evidence(outlook: Outlook) -> tuple[str, ...]:
+    """What an outlook says, in short facts."""
+    figures = {
+        "forecast": outlook.point_bytes,
+        "at most, in 99 of 100 cases,": outlook.bound_bytes,
+        "capacity": outlook.capacity_bytes,
+    }
+    facts = [f"{name} {bytes_text(n)}" for name, n in figures.items() if n is not None]
+    if outlook.probability is not None:
+        facts.append(f"probability of a failure {outlook.probability:.2f}")
+    return tuple(facts)
