@@ -14,7 +14,6 @@ from yolowatch.daemon.attempt import Attempt
 from yolowatch.daemon.deciding import decide
 from yolowatch.daemon.healing import Healing
 from yolowatch.daemon.living import Living
-from yolowatch.decide.forecast import fit
 from yolowatch.decide.looking import looks
 from yolowatch.decide.prevent import LEAVE, Preventive, foreseen, prevent
 from yolowatch.model.actions import Action, Say
@@ -50,7 +49,7 @@ class Preventing:
         state, policy = attempt.states[connection], self._healing.acting_policy
         if kind not in _TELLING or at < self._not_before:
             return [], None
-        found = prevent(state, functools.partial(looks, state, fit(state)), policy)
+        found = prevent(state, functools.partial(looks, state, None, None), policy)
         if found is None or found.order in stopped:
             return [], None
         if policy.mode != "auto":

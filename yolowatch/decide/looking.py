@@ -1,27 +1,31 @@
-"""Interim: outlooks by the laws that are fitted for plans."""
+"""What a training would meet if it were described otherwise: its outlook for another spec."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from yolowatch.decide.forecast import Laws
+from yolowatch.decide.outlook import Lesson, foresee
 from yolowatch.model.forecast import Outlook
-from yolowatch.model.run import RunSpec, RunState
+from yolowatch.model.run import Footprint, RunSpec, RunState
 
 
-def looks(state: RunState, laws: Laws, spec: RunSpec) -> Sequence[Outlook]:
-    found = []
-    capacity = state.memory.capacity_bytes
-    law = laws.training
-    side = spec.image_size_max or spec.image_size
-    if law is not None and not laws.weak and spec.batch and side:
-        point = law.peak_bytes(spec.batch * side * side)
-        bound = round(point + 0.02 * law.per_pixel_bytes * spec.batch * side * side)
-        p = None if capacity is None else float(point > capacity)
-        found.append(Outlook("backward", point, bound, p, capacity))
-    law = laws.validation
-    if law is not None and spec.validation_batch and spec.image_size:
-        point = law.peak_bytes(spec.validation_batch * spec.image_size**2)
-        p = None if capacity is None else float(point > capacity)
-        found.append(Outlook("validation", point, round(point * 1.02), p, capacity))
-    return found
+def looks(
+    state: RunState, lesson: Lesson | None, most_boxes: int | None, spec: RunSpec
+) -> Sequence[Outlook]:
+    """The outlooks of the run in the state `state`, were it described by `spec`.
+
+    What was larger than `spec` allows does not come again: it only counts where nothing else does.
+    """
+    kept = tuple(each for each in state.footprints if _may_come(each, spec))
+    if not any(each.phase == "backward" for each in kept):
+        kept = state.footprints
+    changed = replace(state, spec=spec, footprints=kept)
+    return foresee(changed, lesson=lesson, most_boxes=most_boxes).outlooks
+
+
+def _may_come(seen: Footprint, spec: RunSpec) -> bool:
+    if seen.phase == "validation":
+        return spec.validation_batch is None or seen.batch <= spec.validation_batch
+    largest = spec.image_size_max
+    return largest is None or max(seen.height, seen.width) <= largest

@@ -49,7 +49,7 @@ def prevent(state: RunState, looks: Looks, policy: Policy) -> Preventive | None:
     if spec is None or spec.leaving or state.left is not None or state.last_words is not None:
         return None
     for outlook in looks(spec):
-        if threatens(outlook):
+        if threatens(outlook) or (policy.guarded_start and _may_not_fit(outlook)):
             found = _order(spec, outlook, looks, policy)
             if found is not None:
                 return found
@@ -60,6 +60,14 @@ def threatens(outlook: Outlook) -> bool:
     """Whether a failure is likelier than none."""
     point, capacity = outlook.point_bytes, outlook.capacity_bytes
     return point is not None and capacity is not None and point > capacity
+
+
+def _may_not_fit(outlook: Outlook) -> bool:
+    """Whether a validation is not sure to fit: a smaller batch of it costs nothing but time."""
+    bound, capacity = outlook.bound_bytes, outlook.capacity_bytes
+    if bound is None or capacity is None or outlook.point_bytes is None:
+        return False
+    return outlook.phase.startswith(_VALIDATION) and bound > capacity
 
 
 def _order(spec: RunSpec, outlook: Outlook, looks: Looks, policy: Policy) -> Preventive | None:

@@ -1,10 +1,11 @@
 """A sitecustomize that gives a training a capacity and sizes that its seed alone decides.
 
 Stands next on the path after the hook's own. CAPACITY limits the data segment, in bytes, from the
-first epoch on. Sizes come from a generator of their own, seeded with SIZE_SEED and the attempt, so
-that the same sizes come whatever else draws; LARGEST ends the range below what the trainer would
-draw. VALIDATION_BATCH is what the user's own program would validate with. What came is appended to
-FACTS, one JSON object an event: the sizes of batches, and the most that the process took.
+start; without one the limit binds nothing, but the data segment is what counts. Sizes come from a
+generator of their own, seeded with SIZE_SEED and the attempt, so that the same sizes come whatever
+else draws; LARGEST ends the range below what the trainer would draw. VALIDATION_BATCH is what the
+user's own program would validate with. What came is appended to FACTS, one JSON object an event:
+the sizes of batches, and the most that the process took.
 """
 
 import json
@@ -63,7 +64,6 @@ def of_loop(name):
 
 def happened(event, size=None):
     if event == "on_train_start":
-        resource.setrlimit(resource.RLIMIT_DATA, (CAPACITY or WHOLE, -1))
         note("start")
     elif event == "on_train_batch_end":
         note("batch", size=size())
@@ -132,5 +132,5 @@ class Finder:
 
 
 random.randrange = Sizes.randrange
-resource.setrlimit(resource.RLIMIT_DATA, (WHOLE, -1))
+resource.setrlimit(resource.RLIMIT_DATA, (CAPACITY or WHOLE, -1))
 sys.meta_path.insert(0, Finder())
