@@ -1,4 +1,4 @@
-"""Recorded trainings, told again to the product's own fold and forecast as far as a certain batch."""
+"""Recorded trainings, told again to the product's own fold and forecast up to a certain batch."""
 
 from __future__ import annotations
 

@@ -153,12 +153,15 @@ def test_a_narrowed_range_comes_back_where_there_is_proven_room(tmp_path: Path) 
     side = round(640 * (1 + order.value))
     scene.tell("ack", id=1, accepted=True)
     scene.describe(multi_scale=order.value, image_size_max=side)
-    MEMORY_NOW = {**MEMORY, "capacity_bytes": 24 * GIB, "peak_bytes": 11 * GIB}
-    prints = linear_footprints(2 * GIB, 1700.0, [(8, 640), (8, side)])
+    prints = linear_footprints(2 * GIB, 1400.0, [(8, 640), (8, side)])
     scene.tell("footprints", items=[list(astuple(each)) for each in prints])
-    place = {"phase": "forward", "step": 90, "batch": 8, "height": 640, "width": 640}
-    found = orders(scene.tell("sample", **place, **MEMORY_NOW, seconds=1.0, steps=10))
-    assert found == [], "the plan was for 12 GiB"
+    assert window(scene, 49) == []
+    (wider,) = window(scene, 90)
+    assert (wider.name, wider.value > order.value) == ("multi_scale", True)
+    scene.tell("ack", id=2, accepted=True)
+    scene.describe(multi_scale=wider.value, image_size_max=round(640 * (1 + wider.value)))
+    (receipt,) = scene.core.ordering.living.receipts
+    assert "image sizes are again" in receipt.science[-1]
 
 
 def test_a_training_that_nothing_helps_leaves_at_the_end_of_its_epoch(tmp_path: Path) -> None:
@@ -186,7 +189,7 @@ def test_a_training_that_nothing_helps_leaves_at_the_end_of_its_epoch(tmp_path: 
 
 def leave(scene: Scene) -> Order:
     """The law of the training steps is above the capacity with the batch that is trained."""
-    prints = linear_footprints(2 * GIB, 3300.0, [(8, side) for side in (320, 448, 576)])
+    prints = linear_footprints(2 * GIB, 4600.0, [(8, side) for side in (320, 448, 512)])
     (order,) = orders(scene.tell("footprints", items=[list(astuple(e)) for e in prints]))
     return order
 
@@ -194,7 +197,7 @@ def leave(scene: Scene) -> Order:
 def test_an_adopted_training_is_never_asked_to_leave(tmp_path: Path) -> None:
     scene = started(tmp_path, multi_scale=0.0, image_size_max=640, image_size_min=640)
     scene.core.healing.adopted = True
-    prints = linear_footprints(2 * GIB, 3300.0, [(8, side) for side in (320, 448, 576)])
+    prints = linear_footprints(2 * GIB, 4600.0, [(8, side) for side in (320, 448, 512)])
     assert orders(scene.tell("footprints", items=[list(astuple(e)) for e in prints])) == []
 
 

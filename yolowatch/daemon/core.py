@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from yolowatch.daemon import ending, sentences
 from yolowatch.daemon.attempt import Attempt
+from yolowatch.daemon.foreseeing import Foreseeing
 from yolowatch.daemon.healing import Healing
 from yolowatch.daemon.memento import Memento
 from yolowatch.daemon.mismatch import mismatch
@@ -27,12 +28,7 @@ from yolowatch.model.plan import Policy
 from yolowatch.model.run import RunSpec, RunState
 from yolowatch.model.verdict import Kind, Verdict
 
-_OF_A_PROCESS = (
-    events.HookConnected,
-    events.HookMessage,
-    events.HookGone,
-    events.ProcessExited,
-)
+_OF_A_PROCESS = (events.HookConnected, events.HookMessage, events.HookGone, events.ProcessExited)
 _MOST_EARLY, _COPIES = 4096, 8  # events kept in a remediation; copies whose names are remembered
 _DRAIN_SECONDS = 2.0  # how long the last messages of a dead process may take to arrive
 
@@ -48,7 +44,8 @@ class Core:
         # What others may read between two steps.
         self.user: RunSpec | None = None
         self.healing = Healing(records, policy, adopted=adopted)
-        self.ordering = Ordering(records, self.healing)
+        self.foreseeing = Foreseeing(records)
+        self.ordering = Ordering(records, self.healing, self.foreseeing)
         self.verdicts: list[Verdict] = []
         self.vaulted = 0
 
@@ -250,7 +247,7 @@ class Core:
     def _tick(self, attempt: Attempt, at: float) -> list[Action]:
         if attempt.exited is None:
             helped = ending.help_to_exit(attempt, self.healing.acting_policy, at)
-            return self.ordering.tick(at) + helped
+            return self.ordering.tick(at) + self.foreseeing.look(attempt, at) + helped
         # Another daemon may have heard of the end before a reboot set the clock back.
         late = not 0 <= at - attempt.exited.at <= _DRAIN_SECONDS
         if not self._judged and late and not self.healing.under_way:
@@ -283,6 +280,7 @@ class Core:
         epoch = attempt.completed_epoch()
         self._records.ended(attempt.number, exited, verdict, None if epoch < 0 else epoch)
         self.healing.ended(attempt)
+        self.foreseeing.ended(attempt)
         status = attempt.exit_status()
         if attempt.distrusted is not None:
             # It was ended on purpose: even if it says that all is well, the training is not done.

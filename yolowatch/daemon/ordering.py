@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from yolowatch.daemon.attempt import Attempt
+from yolowatch.daemon.foreseeing import Foreseeing
 from yolowatch.daemon.healing import Healing
 from yolowatch.daemon.living import Living
 from yolowatch.daemon.preventing import Preventing
@@ -60,11 +61,11 @@ class _Sent:
 class Ordering:
     """What is ordered of the attempt that runs; `number` counts the orders of the run."""
 
-    def __init__(self, records: Records, healing: Healing) -> None:
+    def __init__(self, records: Records, healing: Healing, foreseeing: Foreseeing) -> None:
         self._records = records
         self._healing = healing
         self.living = Living(records)
-        self._preventing = Preventing(self.living, healing)
+        self._preventing = Preventing(records, self.living, healing, foreseeing)
         self._number = 0
         self._attempt = 0
         self._sent: _Sent | None = None

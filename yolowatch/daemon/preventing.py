@@ -12,13 +12,17 @@ from collections.abc import Collection
 
 from yolowatch.daemon.attempt import Attempt
 from yolowatch.daemon.deciding import decide
+from yolowatch.daemon.foreseeing import Foreseeing
 from yolowatch.daemon.healing import Healing
 from yolowatch.daemon.living import Living
+from yolowatch.daemon.records import Records
+from yolowatch.decide.learning import key_of
 from yolowatch.decide.looking import looks
 from yolowatch.decide.prevent import LEAVE, Preventive, foreseen, prevent
 from yolowatch.model.actions import Action, Say
+from yolowatch.model.forecast import LawKey, Lesson
 from yolowatch.model.plan import Refusal
-from yolowatch.model.run import RunSpec
+from yolowatch.model.run import RunSpec, RunState
 
 _TELLING = ("run", "footprints")
 
@@ -29,9 +33,15 @@ Wanted = tuple[str, str, Preventive]
 class Preventing:
     """What was foreseen of the attempt that runs, and said or ordered."""
 
-    def __init__(self, living: Living, healing: Healing) -> None:
+    def __init__(
+        self, records: Records, living: Living, healing: Healing, foreseeing: Foreseeing
+    ) -> None:
+        self._records = records
         self._living = living
         self._healing = healing
+        self._foreseeing = foreseeing
+        self._key: LawKey | None = None
+        self._lesson: Lesson | None = None
         self._not_before = float("-inf")
         self._recommended: set[tuple[int, str]] = set()  # attempt and order
         self._cannot_leave: int | None = None  # the attempt for which there is no plan
@@ -49,7 +59,10 @@ class Preventing:
         state, policy = attempt.states[connection], self._healing.acting_policy
         if kind not in _TELLING or at < self._not_before:
             return [], None
-        found = prevent(state, functools.partial(looks, state, None, None), policy)
+        most_boxes = self._foreseeing.most_boxes
+        found = prevent(
+            state, functools.partial(looks, state, self._recalled(state), most_boxes), policy
+        )
         if found is None or found.order in stopped:
             return [], None
         if policy.mode != "auto":
@@ -59,6 +72,13 @@ class Preventing:
         self._not_before = at + policy.prevention_cooldown_seconds
         begun = self._living.begin(attempt, found, user, policy)
         return [], None if begun is None else (*begun, found)
+
+    def _recalled(self, state: RunState) -> Lesson | None:
+        """What earlier runs of this kind taught, asked for once a kind."""
+        key = key_of(state)
+        if key is not None and key != self._key:
+            self._key, self._lesson = key, self._records.lesson(key)
+        return self._lesson
 
     def _recommend(self, attempt: Attempt, found: Preventive) -> list[Action]:
         """Said once for each attempt and order."""

@@ -68,6 +68,7 @@ def run_view(member: Member) -> RunView:
         precision=spec.precision if spec is not None else None,
         device=spec.device if spec is not None else None,
         memory=_memory(state.memory),
+        outlook=core.foreseeing.forecast.worst if core.alive else None,
         attempt=max(core.attempts - 1, 0),
         sentence=member.sentence,
         incidents=tuple(member.records.incidents.values()),

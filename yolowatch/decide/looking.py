@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from yolowatch.decide.outlook import Lesson, foresee
-from yolowatch.model.forecast import Outlook
+from yolowatch.decide.outlook import foresee
+from yolowatch.model.forecast import Lesson, Outlook
 from yolowatch.model.run import Footprint, RunSpec, RunState
 
 

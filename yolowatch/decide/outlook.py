@@ -13,7 +13,6 @@ that stands still no probability.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from yolowatch.decide.forecast_line import Belief, Line, Prediction, fit_line
 from yolowatch.decide.forecast_points import (
@@ -26,7 +25,7 @@ from yolowatch.decide.forecast_points import (
     rises,
     settled_capacity,
 )
-from yolowatch.model.forecast import Forecast, Outlook
+from yolowatch.model.forecast import Forecast, Lesson, Outlook
 from yolowatch.model.run import Footprint, RunSpec, RunState
 
 _BOUND = 0.99
@@ -34,16 +33,6 @@ _NOISE, _NOISE_WORTH = 0.02, 6.0  # of the largest rise, before anything is know
 _ASSIGNMENT = 1.3  # bytes per box and pixel: the assigners of ultralytics and yolov9, see below
 _ASSIGNING = ("ultralytics", "yolov9")
 _VALIDATION_SHARE = 0.3  # of the slope of a training batch, before any validation was seen
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What earlier runs with the same key taught: bytes a pixel of a batch, and a fixed part."""
-
-    training_bytes_per_pixel: float
-    training_fixed_bytes: float = 0.0
-    validation_bytes_per_pixel: float | None = None
-    runs: int = 1
 
 
 def foresee(
@@ -64,7 +53,7 @@ def foresee(
     measured = rises(prints, "backward")
     if ground is None or (not measured and lesson is None):
         return Forecast((), ("no whole training batch was measured yet",))
-    line = _training_line(prints, spec, lesson)
+    line = training_line(prints, spec, lesson)
     seen = max((each.peak_bytes for each in prints), default=0)
     capacity = settled_capacity(state)
     found = [_training(state, spec, prints, line, ground, seen, most_boxes, capacity)]
@@ -76,7 +65,7 @@ def foresee(
     return Forecast(tuple(known), _notes(lesson, capacity, pending, state))
 
 
-def _training_line(prints: tuple[Footprint, ...], spec: RunSpec, lesson: Lesson | None) -> Line:
+def training_line(prints: tuple[Footprint, ...], spec: RunSpec, lesson: Lesson | None) -> Line:
     """The line of the training's rises over pixels and over boxes."""
     points = rises(prints, "backward")
     largest = max((each.y for each in points), default=0.0)

@@ -123,6 +123,8 @@ FIELDS = {
         "eight_bit": Bool(),  # whether bitsandbytes is installed and has this optimizer
         "guarded": Bool(),  # the range of sizes is capped for the first batches; see `guarding.py`
         "leaving": Bool(),  # the process ends as soon as this epoch is saved, as ordered
+        "classes": _COUNT,
+        "gpu": _NAME,  # its name, as its driver has it
     },
     # a window of about a second
     "sample": dict(

@@ -59,6 +59,8 @@ class RunSpec:
     eight_bit: bool | None = None  # whether the package for 8-bit optimizers is there
     guarded: bool | None = None  # the range of sizes is capped for the first batches
     leaving: bool | None = None  # it ends as soon as this epoch is saved
+    classes: int | None = None
+    gpu: str | None = None  # its name, as its driver has it
 
     @property
     def effective_batch(self) -> int | None:

@@ -6,7 +6,7 @@ import sys
 from ..levers import checkpointing, departing, guarding, host_memory, multi_scale
 from ..place import place
 from . import layers
-from .ultralytics_run import allocator_settings
+from .ultralytics_run import allocator_settings, classes_of, gpu_of
 
 # The local variables of `train()` that a description is made of.
 NEEDED = (
@@ -81,6 +81,8 @@ def describe(values, configured_decay, program):
         frozen=layers.frozen(model),
         guarded=guarding.guard.active,
         leaving=departing.departure.wanted,
+        classes=classes_of(model),
+        gpu=gpu_of(values["device"]),
     )
     return fields
 
