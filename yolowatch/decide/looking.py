@@ -16,11 +16,13 @@ def looks(
     """The outlooks of the run in the state `state`, were it described by `spec`.
 
     What was larger than `spec` allows does not come again: it only counts where nothing else does.
+    That what is in use between batches grows with every size that was not seen yet is a guess, and
+    nothing is done about a guess: without a smallest size it is not made.
     """
     kept = tuple(each for each in state.footprints if _may_come(each, spec))
     if not any(each.phase == "backward" for each in kept):
         kept = state.footprints
-    changed = replace(state, spec=spec, footprints=kept)
+    changed = replace(state, spec=replace(spec, image_size_min=None), footprints=kept)
     return foresee(changed, lesson=lesson, most_boxes=most_boxes).outlooks
 
 

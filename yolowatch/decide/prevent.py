@@ -1,11 +1,12 @@
 """What is done about a lack of memory that is foreseen, before anything dies: the cheapest order.
 
 Pure, like all that decides. Where the likeliest peak is above the capacity, the range of image
-sizes is narrowed to the widest whose bound fits, or the validation batch made the largest whose
-bound fits. Where no order helps and the failure is nearly certain, the training leaves at the end
-of its epoch, to be started again otherwise. Between the point, which starts it, and the bound with
-the margin, which ends it, lies the hysteresis. An outlook that does not know its point starts
-nothing, and one that does not know its bound ends nothing.
+sizes is narrowed to the widest that fits, or the validation batch made the largest that fits: its
+point leaves the margin and its bound fits too, where there is such a one. Where no order helps and
+the failure is nearly certain even so, the training leaves at the end of its epoch, to be started
+again otherwise. Between the capacity, which starts it, and the margin and the bound, which end it,
+lies the hysteresis. An outlook that does not know its point starts nothing, and one that does not
+know its bound ends nothing.
 """
 
 from __future__ import annotations
@@ -72,14 +73,16 @@ def _may_not_fit(outlook: Outlook) -> bool:
 
 def _order(spec: RunSpec, outlook: Outlook, looks: Looks, policy: Policy) -> Preventive | None:
     validation = outlook.phase.startswith(_VALIDATION)
-    for each in _smaller_validations(spec, policy) if validation else _narrower(spec, policy):
-        order, value, changed, edits, use = each
-        bound = _bound(outlook, looks(changed), policy)
-        if bound is not None:
-            return Preventive(order, value, edits, use, outlook, bound)
-    if validation or outlook.probability is None:
-        return None
-    if policy.leave_probability >= 1.0 or outlook.probability < policy.leave_probability:
+    changes = list(_smaller_validations(spec, policy) if validation else _narrower(spec, policy))
+    looked = [(each, _of_its_kind(outlook, looks(each[2]))) for each in changes]
+    for surely in (True, False):
+        for (order, value, _changed, edits, use), met in looked:
+            if _fits(outlook, met, policy, surely=surely):
+                bound = max(each.bound_bytes or 0 for each in met)
+                return Preventive(order, value, edits, use, outlook, bound)
+    left = looked[-1][1] if looked else (outlook,)
+    likely = max((each.probability or 0.0 for each in left), default=0.0)
+    if validation or policy.leave_probability >= 1.0 or likely < policy.leave_probability:
         return None
     use = LeverUse(
         LEAVE_LEVER,
@@ -91,14 +94,22 @@ def _order(spec: RunSpec, outlook: Outlook, looks: Looks, policy: Policy) -> Pre
     return Preventive(LEAVE, 1.0, Edits(), use, outlook)
 
 
-def _bound(outlook: Outlook, looked: Sequence[Outlook], policy: Policy) -> int | None:
-    """The bound of this outlook's phase where it and all others of its kind fit, else None."""
-    capacity, kind = outlook.capacity_bytes, outlook.phase.startswith(_VALIDATION)
-    bounds = [each.bound_bytes for each in looked if each.phase.startswith(_VALIDATION) == kind]
-    known = [bound for bound in bounds if bound is not None]
-    if capacity is None or not known or len(known) < len(bounds):
-        return None
-    return max(known) if max(known) <= capacity * (1.0 - policy.margin_ratio) else None
+def _of_its_kind(outlook: Outlook, looked: Sequence[Outlook]) -> tuple[Outlook, ...]:
+    """Those of the training, or those of the validation."""
+    kind = outlook.phase.startswith(_VALIDATION)
+    return tuple(each for each in looked if each.phase.startswith(_VALIDATION) == kind)
+
+
+def _fits(outlook: Outlook, met: Sequence[Outlook], policy: Policy, *, surely: bool) -> bool:
+    """Whether all of these are likely to leave the margin and, `surely`, their bounds fit too."""
+    capacity = outlook.capacity_bytes
+    if capacity is None or not met:
+        return False
+    points = [each.point_bytes for each in met]
+    bounds = [each.bound_bytes for each in met]
+    likely = all(p is not None and p <= capacity * (1.0 - policy.margin_ratio) for p in points)
+    known = all(bound is not None for bound in bounds)
+    return likely and known and (not surely or max(b or 0 for b in bounds) <= capacity)
 
 
 _Change = tuple[str, float, RunSpec, Edits, LeverUse]
