@@ -45,8 +45,8 @@ class Core:
         self.user: RunSpec | None = None
         self.sights = Sights(records.run)
         self.healing = Healing(records, policy, adopted=adopted)
-        self._ordering = Ordering(records, self.healing)
         self.foreseeing = Foreseeing(records)
+        self.ordering = Ordering(records, self.healing, self.foreseeing)
         self.verdicts: list[Verdict] = []
         self.vaulted = 0  # these attributes others may read between two steps
 
@@ -175,7 +175,7 @@ class Core:
         if event.connection not in attempt.states:
             return []
         actions = self._told(attempt, event)
-        heard = self._ordering.heard(attempt, event.connection, event.kind, self.user, event.at)
+        heard = self.ordering.heard(attempt, event.connection, event.kind, self.user, event.at)
         return actions + heard
 
     def _told(self, attempt: Attempt, event: events.HookMessage) -> list[Action]:
@@ -253,7 +253,7 @@ class Core:
     def _tick(self, attempt: Attempt, at: float) -> list[Action]:
         if attempt.exited is None:
             helped = ending.help_to_exit(attempt, self.healing.acting_policy, at)
-            return self._ordering.tick(at) + self.foreseeing.look(attempt, at) + helped
+            return self.ordering.tick(at) + self.foreseeing.look(attempt, at) + helped
         # Another daemon may have heard of the end before a reboot set the clock back.
         late = not 0 <= at - attempt.exited.at <= _DRAIN_SECONDS
         if not self._judged and late and not self.healing.under_way:

@@ -74,7 +74,7 @@ def run_view(member: Member) -> RunView:
         incidents=tuple(member.records.incidents.values()),
         plan=_plan(healing),
         replaced_files=len(healing.restorable),
-        receipts=tuple(receipt.to_json() for receipt in healing.receipts),
+        receipts=tuple(r.to_json() for r in (*healing.receipts, *core.ordering.living.receipts)),
     )
 
 
