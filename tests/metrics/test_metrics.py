@@ -156,7 +156,8 @@ def test_known_label_values_are_there_from_the_start() -> None:
     quiet = MetricsSnapshot(OWN, (RunMetrics("r", "training", RunState(attempt=0)),))
     incidents = named(quiet, "yolowatch_incidents_total")
     kinds = {dict(labels)["kind"] for labels in incidents}
-    assert kinds == {"cuda-oom", "cpu-oom", "host-oom", "handled-oom", "killed", "error"}
+    assert kinds == {kind.value for kind in Kind if kind.is_incident}
+    assert {"cuda-oom", "neighbour", "leak", "device-fault", "killed", "error"} < kinds
     assert set(incidents.values()) == {0.0}
     assert len(named(quiet, "yolowatch_remediations_total")) == 1
     assert len(named(quiet, "yolowatch_remediation_failures_total")) == 1

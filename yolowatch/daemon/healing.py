@@ -181,8 +181,10 @@ class Healing:
         remedy = self.remedy
         if remedy is None or not remedy.awaits(event):
             return [], None
-        self._records.done(event)
         remedy.take_in(event)
+        if remedy.lacks_room(event):
+            return self._wait_on(remedy), None
+        self._records.done(event)
         if event.step == "rewrite":
             self._records.files(event.plan, remedy.files)
             for change in remedy.files:
@@ -199,6 +201,16 @@ class Healing:
         self.carried_out = event.plan
         self.remedy = None
         return [Say(sentences.started_again(receipt.plan, receipt.resume))], receipt
+
+    def _wait_on(self, remedy: Remedy) -> list[Action]:
+        """The device has no room yet: ask once more, for as long as the plan says."""
+        if self.paused is not None:
+            return self._wait(self.paused)
+        reason = remedy.gave_up_waiting()
+        if reason is None:
+            return [remedy.request()]  # its intent is in the journal
+        self.refused += 1
+        return self._abandon(reason, remedy.status)
 
     def step_failed(self, event: events.StepFailed) -> list[Action]:
         """A step could not be carried out: the plan is abandoned."""

@@ -22,6 +22,7 @@ from yolowatch.decide.ladder import (
     rejected,
     smaller_batches,
 )
+from yolowatch.decide.waiting import plan_wait
 from yolowatch.decide.wording import (
     NO_NAMED_LEVER_FITS,
     cannot_fit,
@@ -31,7 +32,7 @@ from yolowatch.decide.wording import (
 )
 from yolowatch.model.plan import COSTS, Edits, LeverUse, Plan, Policy, Refusal, Rejected
 from yolowatch.model.run import RunSpec, RunState
-from yolowatch.model.verdict import Kind, Verdict, Where
+from yolowatch.model.verdict import Verdict, Where
 from yolowatch.trainers.families import family, unknown_release
 
 _UNTOUCHED = Edits()
@@ -58,7 +59,9 @@ def plan(
     if against is not None:
         return Refusal(incident, against)
     recipe = Recipe.of(user)
-    if verdict.kind is Kind.HOST_OOM:
+    if verdict.kind.is_waited_out:
+        return plan_wait(recipe, earlier, state, verdict, policy, incident)
+    if verdict.kind.is_host:
         return _plan_host(user, recipe, earlier, state, verdict, policy, incident)
     if recipe is None:
         return Refusal(
@@ -211,7 +214,7 @@ def _against(
     user: RunSpec, state: RunState, verdict: Verdict, history: AttemptHistory, policy: Policy
 ) -> str | None:
     """The first reason not to act at all, or None."""
-    if not verdict.kind.is_oom:
+    if not (verdict.kind.is_oom or verdict.kind.is_waited_out):
         return f"Nothing is changed: {verdict.sentence}"
     if policy.mode == "observe":
         return "The mode is observe: failures are reported and nothing is changed."
@@ -232,7 +235,8 @@ def _against(
             f"The {who} started {calls} trainings; starting it again would repeat what is "
             "complete. Nothing is run twice."
         )
-    if verdict.where is Where.SETUP and verdict.kind is not Kind.HOST_OOM:
+    batch_counts = verdict.kind.is_oom and not verdict.kind.is_host
+    if verdict.where is Where.SETUP and batch_counts:
         return "It failed before the first batch, where a smaller batch changes nothing."
     spent = exhausted(history, policy.attempts_without_progress)
     return None if spent is None else f"The run makes no progress: {spent}. A person is needed."

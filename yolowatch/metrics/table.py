@@ -48,11 +48,7 @@ RUN_STATES = (
     "refused",  # it failed, and a reasoned decision was made not to act
     "failed",
 )
-INCIDENT_KINDS = tuple(
-    kind.value
-    for kind in Kind
-    if kind.is_oom or kind in (Kind.HANDLED_OOM, Kind.KILLED, Kind.ERROR)
-)
+INCIDENT_KINDS = tuple(kind.value for kind in Kind if kind.is_incident)
 LEVERS = ("batch",)
 
 INFO_LABELS = {

@@ -6,9 +6,11 @@ directory or code, so that whoever carries a plan out cannot be told to do anyth
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
+
+from yolowatch.model.thresholds import Thresholds
 
 
 class Cost(Enum):
@@ -74,6 +76,20 @@ class Start(Enum):
 
 
 @dataclass(frozen=True)
+class Room:
+    """What a device must have free before the next attempt may start, and how long to wait for it;
+    `reason` is what a person reads where it does not come. Only with `proof` a device that cannot
+    be read counts as one without room.
+    """
+
+    device_index: int  # in the driver's order
+    free_bytes: int
+    seconds: float
+    reason: str
+    proof: bool = True
+
+
+@dataclass(frozen=True)
 class Plan:
     """A remediation: journaled whole before its first effect."""
 
@@ -89,6 +105,7 @@ class Plan:
     effective_batch: int | None = None
     original: Edits = Edits()  # the user's own values
     ranks: int = 1  # processes that share each batch
+    room: Room | None = None  # waited for before the relaunch; without it nothing is started
 
 
 @dataclass(frozen=True)
@@ -134,6 +151,7 @@ class Policy:
     levers: tuple[str, ...] = LEVERS  # those that may be used; others must be named: `opt_in`
     # After how many training batches at a narrowed range of sizes a wider one may be tried.
     widen_after_batches: int = 200
+    thresholds: Thresholds = field(default_factory=Thresholds)  # of the detectors
 
 
 @dataclass(frozen=True)
