@@ -1,4 +1,5 @@
-"""What goes wrong around a run that lives: its ranks among each other, the host's memory.
+"""What goes wrong around a run that lives: its ranks among each other, the host's memory, the
+device itself, and what is forecast.
 
 Pure like `watch`; what is not known is never found.
 """
@@ -11,6 +12,8 @@ from itertools import pairwise
 
 from yolowatch.decide.sustained import Finding
 from yolowatch.decide.track import WORKING, Track
+from yolowatch.model.device import DeviceReading
+from yolowatch.model.forecast import Outlook
 from yolowatch.model.host import RunHost
 from yolowatch.model.quantity import bytes_text, seconds_text
 from yolowatch.model.run import RunSpec
@@ -115,4 +118,32 @@ def shared_memory(
         "through it. Fewer workers or a larger /dev/shm answer that.",
         (),
         thresholds.shared_memory_seconds,
+    )
+
+
+def device_fault(device: DeviceReading | None, xids: int | None) -> Finding | None:
+    """The driver told of critical errors of the device since the attempt began."""
+    if device is None or not xids:
+        return None
+    newest = "" if device.last_xid is None else f", the last of them XID {device.last_xid}"
+    return Finding(
+        Kind.DEVICE_FAULT,
+        f"GPU {device.index} has had {xids} critical errors since this attempt began{newest}: see "
+        "the kernel log. No memory is lacking for that.",
+    )
+
+
+def forecast(outlook: Outlook | None, thresholds: Thresholds) -> Finding | None:
+    """A lack of memory is more likely than the policy allows."""
+    if outlook is None or outlook.probability is None:
+        return None
+    if outlook.probability < thresholds.near_oom_probability:
+        return None
+    point, capacity = bytes_text(outlook.point_bytes), bytes_text(outlook.capacity_bytes)
+    return Finding(
+        Kind.NEAR_OOM,
+        f"It is forecast to run out of memory in {outlook.phase}: {point} of {capacity}, with a "
+        f"probability of {outlook.probability:.0%}.",
+        (f"99 % bound {bytes_text(outlook.bound_bytes)}",),
+        thresholds.near_oom_seconds,
     )

@@ -16,6 +16,7 @@ class Thresholds:
 
     near_oom_headroom: float = 0.05
     near_oom_seconds: float = 30.0
+    near_oom_probability: float = 0.5  # of a forecast
     thrashing_seconds: float = 5.0
     fragmentation_part: float = 0.2
     fragmentation_seconds: float = 60.0
