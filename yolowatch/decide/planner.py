@@ -19,6 +19,7 @@ from yolowatch.decide.ladder import (
     Candidate,
     Recipe,
     batch_edits,
+    original,
     rejected,
     smaller_batches,
 )
@@ -159,7 +160,7 @@ def _plan_step(
         reason=f"{title}: {reason}.",
         rejected=(*unavailable, *weighed[-MAX_REJECTED:]),
         effective_batch=effective,
-        original=Edits(recipe.batch, recipe.nbs, recipe.weight_decay),
+        original=original(recipe),
         ranks=ranks,
     )
 
@@ -174,8 +175,7 @@ def _plan_host(
     incident: str,
 ) -> Plan | Refusal:
     """A lever for the host's memory; the recipe may be unknown, since it is not touched."""
-    words = state.last_words
-    cause = host_cause(state, words) if words is not None else None
+    cause = host_cause(state, state.last_words) if state.last_words is not None else None
     allowed = _allowed(user, policy)
     lever = host_lever(state.spec, cause, earlier, allowed) if cause is not None else None
     if lever is None:
@@ -203,9 +203,7 @@ def _plan_free(
         margin_ratio=policy.margin_ratio,
         reason=f"The batch stays: {free.use.why}.",
         effective_batch=recipe.effective_batch if recipe is not None else None,
-        original=Edits()
-        if recipe is None
-        else Edits(recipe.batch, recipe.nbs, recipe.weight_decay),
+        original=original(recipe),
         ranks=state.ranks,
     )
 
@@ -235,8 +233,7 @@ def _against(
             f"The {who} started {calls} trainings; starting it again would repeat what is "
             "complete. Nothing is run twice."
         )
-    batch_counts = verdict.kind.is_oom and not verdict.kind.is_host
-    if verdict.where is Where.SETUP and batch_counts:
+    if verdict.where is Where.SETUP and verdict.kind.is_oom and not verdict.kind.is_host:
         return "It failed before the first batch, where a smaller batch changes nothing."
     spent = exhausted(history, policy.attempts_without_progress)
     return None if spent is None else f"The run makes no progress: {spent}. A person is needed."

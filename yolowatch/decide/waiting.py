@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from yolowatch.decide.detect_device import named
 from yolowatch.decide.forecast import needed_at_failure
-from yolowatch.decide.ladder import Recipe
+from yolowatch.decide.ladder import Recipe, original
 from yolowatch.model.plan import Edits, Plan, Policy, Refusal, Room
 from yolowatch.model.quantity import bytes_text, seconds_text
 from yolowatch.model.run import LastWords, RunState
@@ -47,9 +47,7 @@ def plan_wait(
         margin_ratio=policy.margin_ratio,
         reason=reason,
         effective_batch=recipe.effective_batch if recipe is not None else None,
-        original=Edits()
-        if recipe is None
-        else Edits(recipe.batch, recipe.nbs, recipe.weight_decay),
+        original=original(recipe),
         ranks=state.ranks,
         room=found,
     )
