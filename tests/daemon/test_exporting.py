@@ -27,7 +27,7 @@ def scene(tmp_path: Path) -> Scene:
 
 def shown(scene: Scene, ledger: Ledger | None = None, **facts: str) -> RunMetrics:
     watched = Watched(scene.core, scene.records, **facts)
-    return run_metrics(scene.run, watched, scene.core.state(), ledger or Ledger())
+    return run_metrics(scene.run, watched, scene.core.state(), ledger or Ledger(), scene.at)
 
 
 def trained(scene: Scene, steps: int, **fields: object) -> None:
@@ -173,7 +173,11 @@ def test_what_others_see_of_the_run_is_exported_with_it(scene: Scene) -> None:
     found = shown(scene, user="ann", mode="auto")
     assert (scene.core.sights.devices, scene.core.sights.devices_at) == (seen, 101.0)
     assert (found.host, scene.core.sights.host_at) == (held, 102.0)
-    assert found.outlook == worst
+    assert found.outlooks == (worst,)
+    old = run_metrics(
+        scene.run, Watched(scene.core, scene.records), scene.core.state(), Ledger(), 1e6
+    )
+    assert old.host == RunHost(), "what was seen long ago is not known any more"
     assert (found.user, found.mode) == ("ann", "auto")
     assert found.pids == {10}
     scene.exit(0)

@@ -107,7 +107,7 @@ def test_known_label_values_are_there_from_the_start() -> None:
     assert set(incidents.values()) == {0.0}
     for name in ("yolowatch_remediations_total", "yolowatch_remediation_failures_total"):
         levers = {dict(labels)["lever"] for labels in named(quiet, name)}
-        assert levers == {*Policy().levers, *OPT_IN} == set(LEVERS)
+        assert levers == {*Policy().levers, *OPT_IN, "other"} == set(LEVERS)
 
 
 def test_exactly_one_state_holds() -> None:

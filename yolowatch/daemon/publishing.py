@@ -68,7 +68,7 @@ class Publisher:
         for run, each in watched.items():
             state, ledger = each.core.state(), self._ledgers[run]
             ledger.note(each.core, state, now, wall)
-            metrics = run_metrics(run, each, state, ledger)
+            metrics = run_metrics(run, each, state, ledger, now)
             if ledger.over_at is None:
                 living.append(metrics)
             elif now - ledger.over_at < _kept_seconds(metrics):

@@ -98,14 +98,13 @@ def step_seconds(samples: Sequence[Sample]) -> float | None:
 
 def _of_forecast(run: RunMetrics) -> Known:
     yield "predicted_peak_bytes", (run.run,), run.predicted_peak_bytes
-    outlook = run.outlook
-    if outlook is None:
-        return
-    labels = (run.run, outlook.phase)
-    yield "forecast_peak_bytes", labels, outlook.point_bytes
-    yield "forecast_bound_bytes", labels, outlook.bound_bytes
-    yield "forecast_capacity_bytes", labels, outlook.capacity_bytes
-    yield "forecast_oom_probability_ratio", labels, outlook.probability
+    by_phase = {each.phase: each for each in reversed(run.outlooks)}  # the first of one counts
+    for phase, outlook in by_phase.items():
+        labels = (run.run, phase)
+        yield "forecast_peak_bytes", labels, outlook.point_bytes
+        yield "forecast_bound_bytes", labels, outlook.bound_bytes
+        yield "forecast_capacity_bytes", labels, outlook.capacity_bytes
+        yield "forecast_oom_probability_ratio", labels, outlook.probability
 
 
 def _of_host(run: RunMetrics) -> Known:
@@ -136,6 +135,7 @@ def _remedies(run: RunMetrics) -> Iterator[Reading]:
     yield from by_value("yolowatch_remediations_total", labels, run.remediations, named)
     failures = run.remediation_failures
     yield from by_value("yolowatch_remediation_failures_total", labels, failures, named)
+    yield from by_value("yolowatch_live_changes_total", labels, run.live_changes, named)
     yield Reading("yolowatch_refusals_total", labels, run.refusals)
     yield Reading("yolowatch_checkpoints_vaulted_total", labels, run.vaulted)
     spent = run.spent

@@ -45,12 +45,13 @@ class RunMetrics:
     outcomes: Mapping[str, int] = field(default_factory=dict)
     remediations: Mapping[str, int] = field(default_factory=dict)
     remediation_failures: Mapping[str, int] = field(default_factory=dict)
+    live_changes: Mapping[str, int] = field(default_factory=dict)
     exemplars: Mapping[str, str] = field(default_factory=dict)
     refusals: int = 0
     vaulted: int = 0
     predicted_peak_bytes: int | None = None
     ranks: tuple[RunState, ...] = ()
-    outlook: Outlook | None = None
+    outlooks: tuple[Outlook, ...] = ()
     host: RunHost = field(default_factory=RunHost)
     spent: Spent = Spent()
     pids: frozenset[int] = frozenset()

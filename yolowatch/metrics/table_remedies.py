@@ -8,7 +8,15 @@ from yolowatch.model.plan import COSTS
 from yolowatch.model.verdict import Kind
 
 INCIDENT_KINDS = tuple(kind.value for kind in Kind if kind.is_incident)
-LEVERS = (*COSTS, *OPT_IN)
+LEVERS = (*COSTS, *OPT_IN, "other")
+LIVE_LEVERS = (
+    "multi-scale",
+    "validation batch",
+    "checkpointing",
+    "planned restart",
+    "guarded start",
+    "other",
+)
 OUTCOMES = (
     "healed",  # the run finished, or trains on
     "refused",  # a reasoned decision not to act
@@ -16,6 +24,8 @@ OUTCOMES = (
     "failed",  # what was started again failed
     "recommended",  # a plan was made, and acting was not wanted
     "observed",  # not even a plan was wanted
+    "prevented",  # the training was changed while it ran
+    "rescued",  # the process itself went on
     "passed",  # seen of a run that lived, and not seen any more
     "other",
 )
@@ -43,6 +53,12 @@ REMEDIES = (
         "Remediations that could not be carried out or whose attempt failed again, by lever.",
         ("run", "lever"),
         LEVERS,
+    ),
+    counter(
+        "live_changes",
+        "Changes of a training while it ran, by lever: nothing was started again for them.",
+        ("run", "lever"),
+        LIVE_LEVERS,
     ),
     counter(
         "refusals",
