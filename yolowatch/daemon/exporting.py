@@ -46,6 +46,7 @@ def run_metrics(
         run=run,
         phase=run_state(watched, state),
         state=state,
+        alive=core.alive,
         hook_connected=core.hook_connected,
         attempts=core.attempts,
         incidents=incidents,

@@ -15,7 +15,7 @@ def of_run(run: RunMetrics) -> Iterator[Reading]:
     facts = _facts(run)
     yield Reading("yolowatch_run_info", (run.run,), facts)
     yield Reading("yolowatch_run_state", (run.run,), run.phase)
-    for rank, state in _ranks(run):
+    for rank, state in _ranks(run) if run.alive else ():
         yield from known("yolowatch_", _of_allocator(run.run, rank, state))
     yield from known("yolowatch_", _of_training(run))
     yield from known("yolowatch_", _of_forecast(run))
@@ -70,7 +70,7 @@ def _of_training(run: RunMetrics) -> Known:
     state, spec, place, labels = run.state, run.state.spec, run.state.place, (run.run,)
     yield "run_epoch", labels, None if place.epoch is None else place.epoch + 1
     yield "run_steps_total", labels, place.step
-    yield "run_step_seconds", labels, step_seconds(state.samples)
+    yield "run_step_seconds", labels, step_seconds(state.samples) if run.alive else None
     yield "run_progress_timestamp_seconds", labels, run.progress_at
     sides = [side for side in (place.height, place.width) if side is not None]
     yield "run_image_size_pixels", labels, max(sides, default=None)

@@ -32,13 +32,15 @@ class RunMetrics:
     The mappings count since the supervisor began; what they lack is 0, because whoever counts
     knows that it did not happen. `incidents` are by kind, `outcomes` by `table.OUTCOMES`;
     `exemplars` names the newest incident of a kind, a lever or an outcome. `ranks` are the states
-    of a run that is made of several processes. `pids` are those of its living processes.
+    of a run that is made of several processes. Where none of them is `alive`, what the last one
+    said of its memory is true no more. `pids` are those of its living processes.
     `progress_at` and `remedied_at` are in seconds since 1970 UTC. None is unknown.
     """
 
     run: str
     phase: str
     state: RunState
+    alive: bool = True
     hook_connected: bool | None = None
     attempts: int = 0
     incidents: Mapping[str, int] = field(default_factory=dict)
