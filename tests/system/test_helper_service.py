@@ -25,7 +25,7 @@ CORE = Path(__file__).parent / "programs" / "core.py"
 @pytest.fixture(scope="module")
 def booted() -> Iterator[Machine]:
     with machine() as found:
-        found.run("systemctl start yolowatch-helper.socket")
+        found.run("systemctl start yolowatch-helper.socket yolowatch-starter.socket")
         yield found
 
 
@@ -67,7 +67,7 @@ def test_a_training_outlives_the_service_that_started_it(
 ) -> None:
     pid = begin(booted, "alice")
     shutil.copy(CORE, booted.root / "usr/lib/core.py")
-    ask = f"python3 /usr/lib/core.py {pid} /home/alice/run"
+    ask = f"/usr/lib/yolowatch/bin/python /usr/lib/core.py {pid} /home/alice/run"
     refused = booted.run(as_user("bob", ask), check=False)
     assert "Permission denied" in refused
     said = booted.run(as_user("yolowatch", ask))

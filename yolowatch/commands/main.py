@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from yolowatch import __version__, errors
 from yolowatch.commands import (
     attach,
+    check_config,
     configuration,
     daemon,
     demo,
@@ -45,6 +46,7 @@ COMMANDS: tuple[Command, ...] = (
     metrics.Metrics(),
     levers.Levers(),
     configuration.Configuration(),
+    check_config.CheckConfig(),
     version.Version(),
 )
 
