@@ -74,12 +74,22 @@ def test_a_training_outlives_the_service_that_started_it(
     again = int(said.splitlines()[-1])
     before = cgroup(booted, again)
     assert before.endswith("/user-1001.slice/yolowatch-r1-1.scope")
+    own = booted.run(f"cat /proc/{again}/status")  # nothing of the helper's sandbox is in it
+    for line in ("NoNewPrivs:\t0", "Seccomp:\t0"):
+        assert line in own
+    for line in booted.run(f"cat /proc/{pid}/status").splitlines():
+        assert not line.startswith("CapBnd") or line in own
+    links = "readlink /proc/%d/ns/mnt /proc/%d/ns/net"
+    assert booted.run(links % (again, again)) == booted.run(links % (1, 1))
     log = booted.root / "home/alice/train.log"
     settle(lambda: log.read_text() == "attempt 0 of 1001 s3cret\nattempt 1 of 1001 s3cret\n")
     tree = booted.run(
         "systemd-cgls --no-pager -u user-1001.slice yolowatch-helper.service", check=False
     )
     helper = booted.run("systemctl show -P MainPID yolowatch-helper.service")
+    confined = booted.run(f"cat /proc/{int(helper)}/status")
+    assert "NoNewPrivs:\t1" in confined
+    assert "Seccomp:\t2" in confined
     assert cgroup(booted, int(helper)).endswith("/system.slice/yolowatch-helper.service")
     for command in ("stop", "restart", "kill -s KILL", "stop"):
         booted.run(f"systemctl {command} yolowatch-helper.service")
