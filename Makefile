@@ -96,15 +96,19 @@ deps: ## Debian's packages that the tests use; needs root, starts no service
 	apt-get update -q
 	DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $(DEBIAN_PACKAGES)
 
-wheel: $(VENV)/runtime.stamp ## dist/yolowatch-VERSION-py3-none-any.whl
+$(VENV)/package.stamp: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[package]'
+	@touch $@ $(VENV)/runtime.stamp
+
+wheel: $(VENV)/package.stamp ## dist/yolowatch-VERSION-py3-none-any.whl
 	rm -rf build/lib build/bdist.* dist/*.whl
 	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
 
 package: wheel ## a Debian package with its own libraries, for this machine's python3
-	PIP=$(BIN)/python packaging/deb.sh dist/yolowatch-*.whl dist
+	BUILD_PYTHON=$(CURDIR)/$(BIN)/python packaging/deb.sh dist/yolowatch-*.whl dist
 
 install: wheel ## as a service; DESTDIR, PREFIX (/usr/local), SYSCONFDIR (/etc), TARGET_PYTHON
-	PIP=$(BIN)/python packaging/install.sh dist/yolowatch-*.whl
+	BUILD_PYTHON=$(CURDIR)/$(BIN)/python packaging/install.sh dist/yolowatch-*.whl
 
 uninstall: ## takes that away; PURGE=1 also the configuration and the journal
 	packaging/uninstall.sh

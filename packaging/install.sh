@@ -4,8 +4,8 @@
 #     packaging/install.sh WHEEL
 #
 # Into $DESTDIR (default: this machine), beneath $PREFIX (default: /usr/local), the configuration in
-# $SYSCONFDIR (default: /etc). $TARGET_PYTHON is the interpreter that will run it; $PIP a Python that
-# has pip. Nothing is enabled or started; a configuration that is there already stays.
+# $SYSCONFDIR (default: /etc). $TARGET_PYTHON is the interpreter that will run it; $BUILD_PYTHON has
+# yolowatch and what its extra `package` names. Nothing is enabled or started; a configuration that is there already stays.
 set -eu
 
 wheel=$1
@@ -14,7 +14,7 @@ PREFIX=${PREFIX:-/usr/local}
 SYSCONFDIR=${SYSCONFDIR:-/etc}
 DESTDIR=${DESTDIR:-}
 TARGET_PYTHON=${TARGET_PYTHON:-/usr/bin/python3}
-PIP=${PIP:-$TARGET_PYTHON}
+BUILD_PYTHON=${BUILD_PYTHON:-$here/.venv/bin/python}
 lib=$PREFIX/lib/yolowatch
 root=$DESTDIR$lib
 
@@ -26,7 +26,7 @@ mkdir -p "$DESTDIR$packages" "$root/bin" "$DESTDIR$PREFIX/bin"
 printf 'home = %s\ninclude-system-site-packages = false\nversion = %s\n' \
     "$(dirname "$TARGET_PYTHON")" "$version" >"$root/pyvenv.cfg"
 ln -s "$TARGET_PYTHON" "$root/bin/python"
-"$PIP" -m pip --disable-pip-version-check --quiet install --no-compile --no-warn-script-location \
+"$BUILD_PYTHON" -m pip --disable-pip-version-check --quiet install --no-compile --no-warn-script-location \
     --python-version "$version" --only-binary=:all: --implementation cp \
     --target "$DESTDIR$packages" "$wheel"
 rm -rf "$DESTDIR$packages/bin" "$DESTDIR$packages"/*.dist-info/direct_url.json
@@ -41,6 +41,7 @@ for name in yolowatch yolowatch-helper; do
     chmod 755 "$root/bin/$name"
     ln -sf "../lib/yolowatch/bin/$name" "$DESTDIR$PREFIX/bin/$name"
 done
+install -m 755 "$here/systemd/keep-stopped" "$root/keep-stopped"
 ln -s "lib/python$version/site-packages/yolowatch/hands/starter.py" "$root/starter.py"
 # The service cannot write its caches; they are made here, and believed without a look at the clock.
 "$TARGET_PYTHON" -m compileall -q --invalidation-mode unchecked-hash \
@@ -61,4 +62,13 @@ place "$here/systemd/yolowatch.tmpfiles" "$PREFIX/lib/tmpfiles.d" yolowatch.conf
 place "$here/systemd/yolowatch.yaml" "$PREFIX/share/yolowatch" yolowatch.yaml
 if [ ! -e "$DESTDIR$SYSCONFDIR/yolowatch/yolowatch.yaml" ]; then
     place "$here/systemd/yolowatch.yaml" "$SYSCONFDIR/yolowatch" yolowatch.yaml
+fi
+"$BUILD_PYTHON" "$here/packaging/manual.py" "$DESTDIR$PREFIX"
+
+if [ -z "$DESTDIR" ] && [ -d /run/systemd/system ]; then
+    systemd-sysusers yolowatch.conf
+    systemd-tmpfiles --create yolowatch.conf
+    systemctl daemon-reload
+    echo "Installed. Start it: systemctl enable --now yolowatch.socket yolowatch-helper.socket \\"
+    echo "    yolowatch-starter.socket yolowatch.service; then see: yolowatch doctor"
 fi

@@ -15,6 +15,7 @@ from yolowatch.commands import (
     configuration,
     daemon,
     demo,
+    doctor,
     hook,
     levers,
     metrics,
@@ -47,6 +48,7 @@ COMMANDS: tuple[Command, ...] = (
     levers.Levers(),
     configuration.Configuration(),
     check_config.CheckConfig(),
+    doctor.Doctor(),
     version.Version(),
 )
 

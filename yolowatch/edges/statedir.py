@@ -19,6 +19,11 @@ _MODE_PRIVATE = 0o700
 SYSTEM_SOCKETS = Path("/run/yolowatch")
 SYSTEM_CONFIG = Path("/etc/yolowatch/yolowatch.yaml")
 SYSTEM_HELPER = Path("/run/yolowatch-helper.sock")
+SYSTEM_STARTER = Path("/run/yolowatch-starter.sock")
+SYSTEM_STATE = Path("/var/lib/yolowatch")
+SYSTEM_USER = "yolowatch"
+"""Where and as whom the units in `systemd/` run the service; a test holds them together."""
+
 
 
 def default_state_directory(environment: Mapping[str, str]) -> Path:
