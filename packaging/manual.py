@@ -47,20 +47,26 @@ def whole_parser() -> argparse.ArgumentParser:
 
 def manual(parser: argparse.ArgumentParser) -> str:
     """The page in troff."""
-    parser.man_short_description = "watch YOLO trainings, heal their out-of-memory failures"  # type: ignore[attr-defined]
+    parser.man_short_description = (  # type: ignore[attr-defined]
+        "watch YOLO trainings, heal their out-of-memory failures"
+    )
     page = Manpage(
         parser,
         format="single-commands-section",
-        _data={"project_name": "yolowatch", "version": __version__, "manual_section": 1,
-               "manual_title": "yolowatch manual"},
+        _data={
+            "project_name": "yolowatch",
+            "version": __version__,
+            "manual_section": 1,
+            "manual_title": "yolowatch manual",
+        },
     )
     codes = "".join(
         f".TP\n\\fB{each.exit_code}\\fR\n{each.meaning}\n"
         for each in (*errors.OF_SERVICE, *errors.ATTACHING, *errors.ALL)
     )
     return (
-        f"{page}\n.SH EXIT STATUS\nThe training's own, unchanged; 128 + N where signal N ended it; or\n"
-        f"{codes}.SH FILES\n.TP\n/etc/yolowatch/yolowatch.yaml, /etc/yolowatch/conf.d/*.yaml\n"
+        f"{page}\n.SH EXIT STATUS\nThe training's own, unchanged; 128 + N where signal N ended it; "
+        f"or\n{codes}.SH FILES\n.TP\n/etc/yolowatch/yolowatch.yaml, /etc/yolowatch/conf.d/*.yaml\n"
         "the configuration of the service\n.TP\n/var/lib/yolowatch\nits journal\n"
     )
 

@@ -68,7 +68,11 @@ def test_a_healthy_machine_is_good_in_every_check() -> None:
             "nobody listens there",
         ),
         (replace(HEALTHY, daemon_trouble="No daemon."), "daemon", "No daemon."),
-        (replace(HEALTHY, ptrace_trouble="not permitted"), "ptrace", "refused here (not permitted)"),
+        (
+            replace(HEALTHY, ptrace_trouble="not permitted"),
+            "ptrace",
+            "refused here (not permitted)",
+        ),
         (replace(HEALTHY, ptrace_scope=3), "ptrace", "refused to everybody"),
         (replace(HEALTHY, is_root=False), "ptrace", "refused to all but root"),
         (

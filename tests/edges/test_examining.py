@@ -145,9 +145,7 @@ def targets(url: str, health: str) -> bytes:
     return json.dumps({"status": "success", "data": {"activeTargets": [target]}}).encode()
 
 
-def test_a_page_and_a_prometheus_are_asked(
-    answering: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_page_and_a_prometheus_are_asked(answering: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert scraping.trouble_of_page(answering, encrypted=False) is None
     assert scraping.trouble_of_page(answering, encrypted=True) is not None
     asked = f"http://{answering}/"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -78,9 +79,11 @@ def test_who_was_not_asked_says_nothing(inbox: socket.socket) -> None:
     assert told(inbox) == []
 
 
-def take(path: Path, listening: socket.socket, another: int = 0) -> subprocess.CompletedProcess[str]:
+def take(
+    path: Path, listening: socket.socket | TextIO, another: int = 0
+) -> subprocess.CompletedProcess[str]:
     # Whoever starts it makes the socket number 3, as the protocol has it.
-    shell = f"exec 3<&{listening.fileno()}; exec \"$@\""
+    shell = f'exec 3<&{listening.fileno()}; exec "$@"'
     return subprocess.run(
         ["bash", "-c", shell, "-", sys.executable, "-c", TAKE, path, str(another)],
         pass_fds=(listening.fileno(),), capture_output=True, text=True,
@@ -100,7 +103,8 @@ def test_the_socket_that_is_handed_over_is_the_expected_one(tmp_path: Path) -> N
         stream.bind(str(tmp_path / "stream"))
         stream.listen()
         assert "refused" in take(tmp_path / "stream", stream).stderr
-    assert "and did not" in take(path, open(os.devnull)).stderr  # type: ignore[arg-type]
+    with open(os.devnull) as nothing:
+        assert "and did not" in take(path, nothing).stderr
 
 
 def test_an_address_that_was_handed_over_outlives_the_listener(tmp_path: Path) -> None:

@@ -47,7 +47,9 @@ def files(booted: Machine) -> set[str]:
     """What lies in the machine, but for logs, caches and what dpkg notes of every package."""
     unseen = "-path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/log"
     unseen += " -o -path /var/cache -o -path /var/lib/dpkg -o -path /var/tmp -o -path /home"
-    found = booted.run(f"find / \\( {unseen} \\) -prune -o -print; ls -d /run/yolowatch*", check=False)
+    found = booted.run(
+        f"find / \\( {unseen} \\) -prune -o -print; ls -d /run/yolowatch*", check=False
+    )
     return {line for line in found.splitlines() if line.startswith("/")}
 
 
@@ -75,11 +77,13 @@ def train(booted: Machine, user: str) -> int:
     if not library.exists():
         shutil.copytree(ROOT / "yolowatch" / "hook", library / "yolowatch_hook")
     RunDir(home / "run")
+    (home / "run/weights").mkdir(exist_ok=True)
     shutil.copy(HOOK, home / "hook.py")
     (home / "train.log").touch()
     booted.run(f"chown -R {user}: /home/{user}")
     booted.run(
-        f"systemd-run --uid={user} --unit=train-{user} -p StandardOutput=append:/home/{user}/train.log"
+        f"systemd-run --uid={user} --unit=train-{user}"
+        f" -p StandardOutput=append:/home/{user}/train.log"
         f" --working-directory=/home/{user} /usr/bin/python3 hook.py {ADDRESS} /home/{user}/run"
     )
     settle(lambda: (home / "train.log").read_text() != "")
@@ -95,7 +99,7 @@ def runs(booted: Machine) -> list[dict[str, Any]]:
 
 
 def test_the_units_are_understood() -> None:
-    """`verify` ends well for unknown keys, too; what it says of programs is that they lie elsewhere."""
+    """`verify` ends well for unknown keys, too; of the programs it says that they lie elsewhere."""
     units = sorted(str(path) for path in (ROOT / "systemd").glob("yolowatch*.[st][eo][rc]*"))
     assert len(units) == 6
     done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True)
@@ -201,6 +205,69 @@ def test_a_stopped_service_leaves_the_training_alone(booted: Machine) -> None:
     assert not booted.says(f"test -e {ADDRESS}")
     booted.run("systemctl start yolowatch")
     settle(lambda: len(runs(booted)) == 1, 60)
+
+
+def problems(booted: Machine, *words: str, before: str = "") -> list[str]:
+    """What the doctor calls wrong, each as "check: sentence"."""
+    said = booted.run(f"{before} yolowatch doctor --json {' '.join(words)}", check=False)
+    found = json.loads(said[said.index("{") :])["findings"]
+    return [f"{each['check']}: {each['sentence']}" for each in found if each["level"] == "problem"]
+
+
+def test_the_doctor_finds_nothing_wrong_with_an_installation(booted: Machine) -> None:
+    assert problems(booted, "--cpu") == []
+    assert "Nothing is wrong." in booted.run("yolowatch doctor --cpu")
+
+
+@pytest.mark.parametrize(
+    ("plant", "heal", "found"),
+    [
+        ("true", "true", "gpu: NVML does not answer"),
+        (
+            "systemctl stop yolowatch-helper.socket",
+            "systemctl start yolowatch-helper.socket",
+            "socket helper: The socket /run/yolowatch-helper.sock is missing",
+        ),
+        (
+            "chown alice /var/lib/yolowatch",
+            "chown yolowatch /var/lib/yolowatch",
+            "directory state: The directory /var/lib/yolowatch belongs to alice, not to yolowatch.",
+        ),
+        (
+            "chown bob /home/alice/run/weights",
+            "chown alice /home/alice/run/weights",
+            "directory weights: The directory /home/alice/run/weights belongs to bob",
+        ),
+        (
+            "mount -t tmpfs -o size=64k,uid=alice disk /home/alice/run/weights",
+            "umount /home/alice/run/weights",
+            "directory weights: The disk of /home/alice/run/weights is full",
+        ),
+        (
+            "echo 'mdoe: auto' > /etc/yolowatch/conf.d/x.yaml",
+            "rm /etc/yolowatch/conf.d/x.yaml",
+            "configuration: /etc/yolowatch/conf.d/x.yaml has the unknown key 'mdoe'",
+        ),
+    ],
+)
+def test_the_doctor_finds_what_is_planted(
+    booted: Machine, plant: str, heal: str, found: str
+) -> None:
+    booted.run(plant)
+    try:
+        said = problems(booted, *(() if found.startswith("gpu") else ("--cpu",)))
+    finally:
+        booted.run(heal)
+    assert [each for each in said if each.startswith(found)], said
+    assert len(said) == 1, said
+
+
+def test_the_doctor_finds_that_ptrace_is_refused(booted: Machine) -> None:
+    confined = "systemd-run --quiet --pipe --wait -p SystemCallFilter=~ptrace"
+    said = problems(booted, "--cpu", before=f"{confined} -p SystemCallErrorNumber=EPERM")
+    assert said == [
+        "ptrace: ptrace is refused here (Operation not permitted): nothing can be attached to."
+    ]
 
 
 def test_purged_it_leaves_nothing_but_the_training(

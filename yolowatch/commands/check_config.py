@@ -22,8 +22,8 @@ class CheckConfig:
     name = "check-config"
     summary = "check a configuration of the service, or a policy file"
     description = """\
-Read a configuration with its drop-ins as the service does. Says what it comes to and ends with 0, or
-names the file, the key and what it may be, and ends with 121.
+Read a configuration with its drop-ins as the service does. Says what it comes to and ends with 0,
+or names the file, the key and what it may be, and ends with 121.
 
   yolowatch check-config
   yolowatch check-config --policy my-policy.yaml"""
@@ -35,7 +35,7 @@ names the file, the key and what it may be, and ends with 121.
             nargs="?",
             default=SYSTEM_CONFIG,
             metavar="FILE",
-            help=f"the configuration (default: {SYSTEM_CONFIG}); conf.d/*.yaml beside it counts too",
+            help=f"the configuration (default: {SYSTEM_CONFIG}); conf.d/*.yaml beside it counts",
         )
         parser.add_argument(
             "--policy", action="store_true", help="FILE is a policy file of `yolowatch run`"
@@ -53,7 +53,9 @@ names the file, the key and what it may be, and ends with 121.
         self._say(arguments, [name for name, _ in documents], _figures(found))
         return 0
 
-    def _say(self, arguments: argparse.Namespace, files: list[str], found: dict[str, object]) -> None:
+    def _say(
+        self, arguments: argparse.Namespace, files: list[str], found: dict[str, object]
+    ) -> None:
         if arguments.json:
             print_json({"files": files, **found})
             return

@@ -51,9 +51,9 @@ class Doctor:
     name = "doctor"
     summary = "examine this machine from end to end, and say what to do"
     description = """\
-Examine this machine: the GPU's driver, the configuration, sockets and daemon, ptrace, directories and
-their space and owners, certificates, metrics. Each check is a line, and what is wrong has its cure.
-Ends with 0 where nothing is wrong, with 107 where something is. Nothing is changed.
+Examine this machine: the GPU's driver, the configuration, sockets and daemon, ptrace, directories
+with their space and owners, certificates, metrics. Each check is a line; what is wrong has its
+cure. Ends with 0 where nothing is wrong, with 107 where something is. Nothing is changed.
 
   yolowatch doctor
   yolowatch doctor /data/runs --python ~/yolo/venv --prometheus http://monitor:9090"""
@@ -61,7 +61,11 @@ Ends with 0 where nothing is wrong, with 107 where something is. Nothing is chan
     def configure(self, parser: argparse.ArgumentParser) -> None:
         asking.add_socket(parser)
         parser.add_argument(
-            "directories", type=Path, nargs="*", metavar="DIR", help="of checkpoints, to look at too"
+            "directories",
+            type=Path,
+            nargs="*",
+            metavar="DIR",
+            help="of checkpoints, to look at too",
         )
         parser.add_argument(
             "--config", type=Path, metavar="FILE", help=f"of the service (default: {SYSTEM_CONFIG})"
@@ -74,7 +78,9 @@ Ends with 0 where nothing is wrong, with 107 where something is. Nothing is chan
             metavar="ENV",
             help="an environment that should have the hook installed",
         )
-        parser.add_argument("--prometheus", metavar="URL", help="one that should scrape this daemon")
+        parser.add_argument(
+            "--prometheus", metavar="URL", help="one that should scrape this daemon"
+        )
         parser.add_argument("--cpu", action="store_true", help="this machine is to have no GPU")
         parser.add_argument("--json", action="store_true", help="say it for a machine")
 
@@ -127,9 +133,9 @@ def _facts(arguments: argparse.Namespace) -> Facts:
         certificate_trouble=None,
         scrape=ScrapeFacts(
             found.metrics,
-            None if found.metrics is None else scraping.trouble_of_page(
-                found.metrics, encrypted=False
-            ),
+            None
+            if found.metrics is None
+            else scraping.trouble_of_page(found.metrics, encrypted=False),
             prometheus,
             *asked,
         ),

@@ -115,9 +115,7 @@ class _Service:
         )
         everybody = os.geteuid() == 0 or options.helper is not None
         uids = None if everybody else frozenset({os.geteuid(), 0})
-        self._listener = Listener(
-            address, self._post, uids=uids, clock=self._clock, handed=handed
-        )
+        self._listener = Listener(address, self._post, uids=uids, clock=self._clock, handed=handed)
         stack.callback(self._listener.close)
         driver = nvml.open_nvml()
         stack.callback(driver.close)

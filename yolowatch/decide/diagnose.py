@@ -26,18 +26,16 @@ _ONLY_DESCENDANTS = 1
 
 def diagnose(facts: Facts) -> tuple[Finding, ...]:
     """A finding or more for each check, in the order in which a person would look."""
-    return tuple(
-        (
-            *_gpus(facts),
-            _configuration(facts),
-            *(_socket(each) for each in facts.sockets),
-            _daemon(facts),
-            _ptrace(facts),
-            *(found for each in facts.directories for found in _directory(each)),
-            *_certificate(facts),
-            *_scrape(facts.scrape),
-            *(_hook(each) for each in facts.hooks),
-        )
+    return (
+        *_gpus(facts),
+        _configuration(facts),
+        *(_socket(each) for each in facts.sockets),
+        _daemon(facts),
+        _ptrace(facts),
+        *(found for each in facts.directories for found in _directory(each)),
+        *_certificate(facts),
+        *_scrape(facts.scrape),
+        *(_hook(each) for each in facts.hooks),
     )
 
 
@@ -113,7 +111,7 @@ def _ptrace(facts: Facts) -> Finding:
         return _problem(
             "ptrace",
             f"ptrace is refused to everybody (kernel.yama.ptrace_scope is {scope}).",
-            "it can be lowered by a reboot only: see /etc/sysctl.d; or use `yolowatch hook install`",
+            "only a reboot lowers it: see /etc/sysctl.d; or use `yolowatch hook install`",
         )
     if scope is not None and scope >= _ONLY_DESCENDANTS and not facts.is_root:
         return _problem(

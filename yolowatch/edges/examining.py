@@ -69,10 +69,12 @@ def ptrace_scope(path: Path = _YAMA) -> int | None:
 def ptrace_trouble(clock: Clock) -> str | None:
     """Why a process of ours could not be attached to, by trying it on one that only waits."""
     try:
-        with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as child:
-            # Left, it closes the child's input, which ends it.
-            with Seized(child.pid, clock, _SEIZE_SECONDS):
-                return None
+        # Left, it closes the child's input, which ends it.
+        with (
+            subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as child,
+            Seized(child.pid, clock, _SEIZE_SECONDS),
+        ):
+            return None
     except (NotStopped, Died) as error:
         return str(error) or type(error).__name__
     except OSError as error:

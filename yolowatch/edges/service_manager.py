@@ -28,7 +28,8 @@ class ServiceManager:
         limit = _own(environment, "WATCHDOG_PID", "WATCHDOG_USEC", without_pid=True)
         count = _own(environment, "LISTEN_PID", "LISTEN_FDS")
         names = environment.pop("LISTEN_FDNAMES", "").split(":")
-        self._handed = dict(zip(names, range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + count)))
+        numbers = range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + count)
+        self._handed = dict(zip(names, numbers, strict=False))  # one without a name is not ours
         self._pace_seconds = limit / 1e6 / _SIGNS_A_LIMIT if limit else None
         self._due_at = float("-inf")
         self._status = ""

@@ -25,7 +25,6 @@ SYSTEM_USER = "yolowatch"
 """Where and as whom the units in `systemd/` run the service; a test holds them together."""
 
 
-
 def default_state_directory(environment: Mapping[str, str]) -> Path:
     """`$XDG_STATE_HOME/yolowatch`, else `~/.local/state/yolowatch`; nothing is made."""
     given = environment.get("XDG_STATE_HOME", "")

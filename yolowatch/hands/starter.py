@@ -4,8 +4,8 @@ It reads its orders from its standard input, their length in a line and then JSO
 holds secrets, and a command line is read by everybody), leaves its parent, tells its pid, waits for
 `go`, becomes what was captured and executes it. What goes wrong before that is told on its standard
 output; an end of that output without a word says that it was executed. If whoever gives the orders
-dies before `go`, nothing is started. Arguments, where it has any, are the first uid that it takes and
-those below it that it takes as well.
+dies before `go`, nothing is started. Arguments, where it has any, are the first uid that it takes
+and those below it that it takes as well.
 
 It stands alone, standard library only, since it must be small: no thread, nothing to inherit. All
 that a user could have a hand in (directory, logs, the program itself) is touched as that user.

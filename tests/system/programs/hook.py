@@ -39,7 +39,16 @@ connection, step = connected(), 0
 while True:
     step += 1
     try:
-        tell(connection, "sample", seconds=1.0, steps=1, phase="forward", epoch=0, step=step, batch=16)
+        tell(
+            connection,
+            "sample",
+            seconds=1.0,
+            steps=1,
+            phase="forward",
+            epoch=0,
+            step=step,
+            batch=16,
+        )
     except OSError:
         connection.close()
         connection = connected()
