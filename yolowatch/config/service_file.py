@@ -122,6 +122,7 @@ _PLAIN: dict[str, tuple[str, Reader, str]] = {
     "mode": ("mode", word(*MODES), f"one of: {', '.join(MODES)}"),
     "attach": ("attach", _attach, f"one of: {', '.join(_ATTACH)}"),
     "metrics": ("metrics", _address, "HOST:PORT or none"),
+    "web_config": ("web_config", _path, "an absolute path"),
     "control_group": ("control_group", _name, "the name of a group"),
     "state_dir": ("state_dir", _path, "an absolute path"),
     "minimum_uid": ("minimum_uid", count(0, _UID_MAX), "a user's number"),
@@ -146,7 +147,17 @@ KEYS: dict[str, tuple[str, str, str]] = {
         "how far the service may go to get its hook into a training that runs. "
         + ". ".join(f"{each.value}: {each.meaning}" for each in AttachPolicy),
     ),
-    "metrics": ("metrics", _PLAIN["metrics"][2], "where /metrics is served for Prometheus"),
+    "metrics": (
+        "metrics",
+        _PLAIN["metrics"][2],
+        "where /metrics is served for Prometheus, and the pages of runs and incidents for people",
+    ),
+    "web_config": (
+        "web_config",
+        _PLAIN["web_config"][2],
+        "TLS, client certificates and passwords of `metrics`, in a file of the form of Prometheus' "
+        "exporter-toolkit; read again whenever it or a certificate changes",
+    ),
     "control_group": (
         "control_group",
         _PLAIN["control_group"][2],

@@ -18,6 +18,7 @@ from typing import Any
 
 from yolowatch.daemon import threads
 from yolowatch.daemon.core import Core
+from yolowatch.daemon.front import Front, only_run
 from yolowatch.daemon.publishing import Publisher
 from yolowatch.daemon.records import Records
 from yolowatch.edges import http, nvml, proc, statedir, terminal
@@ -63,6 +64,7 @@ class Options:
     policy: Policy
     state_dir: Path | None = None
     metrics: http.Address | None = None
+    web_config: Path | None = None  # of the HTTP door
     quiet: bool = False
     environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
 
@@ -140,12 +142,12 @@ class _Supervision:
             lambda: {self._records.run: self.core}, listener, self._queue.qsize, self._clock
         )
         self._block_signals(stack)  # before any thread: they inherit it
-        if options.metrics is not None:
-            server = http.HttpServer(options.metrics, self._publisher.page)
-            stack.callback(server.close)
-            self._publisher.failures = lambda: server.failures
-            server.start()
-            self._say(f"metrics on {server.url}")
+        told = (self._say, self._thread_failed)
+        shown = only_run(self.core, self._records, options.command, options.policy)
+        self._front = Front(state, journal, self._clock, *told, *shown)
+        stack.callback(self._front.close)
+        self._front.recovered()  # there was nothing to take up
+        self._front.serve(options.metrics, options.web_config, self._publisher)
         stack.callback(self._end_threads)
         listener.start()
         for name, body in (
@@ -184,6 +186,7 @@ class _Supervision:
             began = self._clock.monotonic()
             status = self._perform(self.core.step(event))
             self._claim()
+            self._front.turned(event)
             self._publisher.count(self._clock.monotonic() - began)
             self._publisher.publish()
             if progress is not None:

@@ -66,12 +66,17 @@ class Controller:
         self._config_path = str(config_path) if config_path is not None else None
         self.config_trouble: str | None = None  # why the last change was not taken
 
+    @property
+    def paused(self) -> bool:
+        """Whether everything is."""
+        return self._governor.paused.everything
+
     def asked(self, event: events.ControlReceived) -> None:
         """Somebody asks for something: do it, then answer."""
         request = event.request
         view = fleet_view(
             self._fleet,
-            self._governor.paused.everything,
+            self.paused,
             self._around.devices(),
             self._config_path,
             self.config_trouble,

@@ -23,10 +23,12 @@ from yolowatch.daemon import recover, threads
 from yolowatch.daemon.controlling import Controller, Surroundings
 from yolowatch.daemon.devices import Devices
 from yolowatch.daemon.fleet import Fleet
+from yolowatch.daemon.front import Front
 from yolowatch.daemon.member import Do
 from yolowatch.daemon.publishing import Publisher
 from yolowatch.daemon.reaching import Reacher
 from yolowatch.daemon.surveying import Surveyor
+from yolowatch.daemon.viewing import view_of
 from yolowatch.decide.discovery import worth_a_hook
 from yolowatch.edges import http, nvml, proc, statedir, terminal
 from yolowatch.edges.clock import Clock, SystemClock
@@ -59,6 +61,7 @@ from yolowatch.model.control import AttachTo, Detach
 from yolowatch.model.plan import Policy
 from yolowatch.model.printable import printable
 from yolowatch.model.service import ServiceConfig
+from yolowatch.model.view import FleetView, RunView
 
 _encode: Callable[[str, Mapping[str, Any]], bytes] = wire.encode
 _QUEUE_EVENTS = 8192
@@ -150,16 +153,24 @@ class _Service:
         for number in _SIGNALS:
             before = signal.signal(number, lambda _number, _frame: self._over.set())
             stack.callback(signal.signal, number, before)
+        self._front = Front(
+            state,
+            self._journal,
+            self._clock,
+            partial(_say, None),
+            self._thread_failed,
+            lambda: self.fleet.members,
+            self._view,
+        )
+        stack.callback(self._front.close)
         if config.metrics is not None:
-            server = http.HttpServer(http.parse_address(config.metrics), self._publisher.page)
-            stack.callback(server.close)
-            self._publisher.failures = lambda: server.failures
-            server.start()
-            _say(None, f"metrics on {server.url}")
+            address = http.parse_address(config.metrics)
+            self._front.serve(address, config.web_config, self._publisher)
 
     def run(self) -> int:
         for run, memento in recover.unfinished(self._journal, lambda text: _say(None, text)):
             self._perform(self.fleet.restore(run, memento))
+        self._front.recovered()
         self._listener.start()
         self._control.start()
         threads.start("discovery", self._discovery.work, self._thread_failed)
@@ -168,6 +179,7 @@ class _Service:
             event = self._next_event()
             began = self._clock.monotonic()
             self._take(event)
+            self._front.turned(event)
             self._publisher.count(self._clock.monotonic() - began)
             if isinstance(event, events.Tick):
                 self._publisher.publish()
@@ -182,6 +194,9 @@ class _Service:
                 self._controller.reconfigured(event)
             case _:
                 self._perform(self.fleet.step(event))
+
+    def _view(self, runs: tuple[RunView, ...]) -> FleetView:
+        return view_of(runs, self.fleet, self._controller.paused, self._devices.readings())
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(

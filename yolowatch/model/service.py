@@ -40,6 +40,7 @@ class ServiceConfig:
     mode: str = "recommend"
     attach: AttachPolicy = AttachPolicy.SAFE
     metrics: str | None = "127.0.0.1:9466"  # HOST:PORT; None: not served
+    web_config: str | None = None  # the file that says who may read there, and how it is encrypted
     control_group: str = "yolowatch"  # its members may see and command every run
     state_dir: str | None = None  # None: $XDG_STATE_HOME/yolowatch
     minimum_uid: int = 1000  # users below it are the system's
