@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from yolowatch.config.notifications import MEANING as NOTIFICATIONS
+from yolowatch.config.notifications import notifications
 from yolowatch.config.policy_file import overlay
 from yolowatch.config.reading import Reader, count, known, mapping, number, text, value, word
 from yolowatch.errors import ConfigError
@@ -41,6 +43,9 @@ def service(documents: Iterable[tuple[str, str]]) -> ServiceConfig:
             values["metrics"] = None
         if "policy" in document:
             values["policy"] = overlay(_mapping(document, "policy", name), name, found.policy)
+        if "notifications" in document:
+            told = notifications(document["notifications"], name, found.notifications)
+            values["notifications"] = told
         found = replace(found, **values)
         users += [(f"{name}: users", rule) for rule in _rules(document, "users", name)]
         directories = [_directory(rule, name) for rule in _rules(document, "directories", name)]
@@ -175,6 +180,7 @@ KEYS: dict[str, tuple[str, str, str]] = {
         _PLAIN["others_grace_seconds"][2],
         "how long after a failure anybody else may start the training again, before yolowatch does",
     ),
+    "notifications": ("notifications", "a mapping", NOTIFICATIONS),
     "policy": ("policy", "a mapping", "what may be changed: the keys of the policy file"),
     "users": (
         "users",

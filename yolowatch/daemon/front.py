@@ -14,11 +14,12 @@ from yolowatch import __version__
 from yolowatch.daemon import threads
 from yolowatch.daemon.core import Core
 from yolowatch.daemon.member import Member
+from yolowatch.daemon.notifying import Notifying
 from yolowatch.daemon.publishing import Publisher
 from yolowatch.daemon.pulse import Pulse
 from yolowatch.daemon.records import Records
 from yolowatch.daemon.serving import Serving, host_name
-from yolowatch.daemon.stories import Stories
+from yolowatch.daemon.stories import Draft, Stories
 from yolowatch.daemon.telling import Teller
 from yolowatch.decide.rules import Rule
 from yolowatch.edges.clock import Clock
@@ -30,6 +31,7 @@ from yolowatch.edges.story_files import StoryFiles
 from yolowatch.model import events
 from yolowatch.model.adoption import Adoption
 from yolowatch.model.identity import ProcessKey
+from yolowatch.model.notifications import Notifications
 from yolowatch.model.plan import Policy
 from yolowatch.model.view import FleetView, RunView
 
@@ -50,12 +52,14 @@ class Front:
         failed: Callable[[str, str], None],
         members: Members,
         view: View,
+        notifications: Callable[[], Notifications] = Notifications,
     ) -> None:
         self._clock, self._say = clock, say
         self._pulse = Pulse(clock)
         self._server: HttpServer | None = None
         self._teller = Teller(journal, StoryFiles(state_directory), say)
-        self._stories = Stories(members, view, self._teller.tell, host_name())
+        self._notifying = Notifying(state_directory, notifications, clock, say, failed)
+        self._stories = Stories(members, view, self._changed, host_name())
         self._thread = threads.start("pages", self._teller.work, failed)
 
     def serve(
@@ -94,12 +98,18 @@ class Front:
         self._pulse.beat()
         if not isinstance(event, events.HookMessage):  # of which there may be hundreds a second
             self._stories.look(self._clock.monotonic())
+            self._notifying.turn()
+
+    def _changed(self, draft: Draft) -> None:
+        self._teller.tell(draft)
+        self._notifying.changed(draft)
 
     def close(self) -> None:
         """Called by the loop when it ends: stop serving, and let the last pages be written."""
         self._stories.look(self._clock.monotonic())  # what the last event has changed
         if self._server is not None:
             self._server.close()
+        self._notifying.close()
         self._teller.stop()
         self._thread.join(timeout=10.0)
 

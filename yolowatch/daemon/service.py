@@ -161,6 +161,7 @@ class _Service:
             self._thread_failed,
             lambda: self.fleet.members,
             self._view,
+            lambda: self.fleet.config.notifications,
         )
         stack.callback(self._front.close)
         if config.metrics is not None:

@@ -36,7 +36,7 @@ class Serving:
 
     def _runs(self) -> Page:
         seen = self._overview()
-        headlines = self._teller.headlines()
+        headlines = self._teller.headlines(seen)
         return _page(
             runs_page(seen.view, seen.histories, headlines, self._clock.wall(), host_name())
         )

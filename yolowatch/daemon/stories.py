@@ -9,7 +9,7 @@ in a thread of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from yolowatch.daemon.history import EVERY_SECONDS, History, failure
 from yolowatch.daemon.member import Member
@@ -39,6 +39,8 @@ class Overview:
 
     view: FleetView
     histories: Mapping[str, tuple[Point, ...]]
+    receipts: Mapping[str, str] = field(default_factory=dict)  # their outcomes, by incident
+    waiting: frozenset[str] = frozenset()  # incidents whose plan waits for a person
 
 
 class Stories:
@@ -78,7 +80,14 @@ class Stories:
             self._histories.setdefault(run, History()).look(member.core.state())
         runs = tuple(run_view(member, receipts=False) for member in members.values())
         points = {run: history.points() for run, history in self._histories.items()}
-        self.overview = Overview(self._view(runs), points)
+        receipts = {
+            each.incident: each.outcome
+            for member in members.values()
+            for each in member.core.healing.receipts
+        }
+        waiting = (_waiting(member) for member in members.values())
+        waits = frozenset(each[0] for each in waiting if each is not None)
+        self.overview = Overview(self._view(runs), points, receipts, waits)
 
     def _compare(self, member: Member, now: float) -> None:
         receipts = {each.incident: each.outcome for each in member.core.healing.receipts}

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from yolowatch.daemon.stories import Draft
+from yolowatch.daemon.stories import Draft, Overview
 from yolowatch.edges.journal_reader import JournalReader
 from yolowatch.edges.story_files import StoryFiles
 from yolowatch.errors import StateError
@@ -60,10 +60,19 @@ class Teller:
         """As it was kept, else as far as the journal knows it; raises StateError."""
         return self.files.load(incident) or story_of(self._journal, incident)
 
-    def headlines(self) -> tuple[Headline, ...]:
+    def headlines(self, now: Overview) -> tuple[Headline, ...]:
         """The latest incidents, newest first; raises StateError."""
         return tuple(
-            Headline(each.id, each.run, each.kind, each.sentence, each.opened, each.outcome)
+            Headline(
+                each.id,
+                each.run,
+                each.kind,
+                each.sentence,
+                each.opened,
+                each.outcome,
+                now.receipts.get(each.id),
+                each.id in now.waiting,
+            )
             for each in self._journal.latest_incidents(_HEADLINES)
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from yolowatch.model.attach import AttachPolicy
+from yolowatch.model.notifications import Notifications
 from yolowatch.model.plan import Policy
 
 MODES = ("observe", "recommend", "auto")
@@ -45,6 +46,7 @@ class ServiceConfig:
     state_dir: str | None = None  # None: $XDG_STATE_HOME/yolowatch
     minimum_uid: int = 1000  # users below it are the system's
     others_grace_seconds: float = 60.0
+    notifications: Notifications = field(default_factory=Notifications)
     policy: Policy = field(default_factory=lambda: Policy(mode="recommend"))
     users: tuple[UserRule, ...] = ()
     directories: tuple[DirectoryRule, ...] = ()

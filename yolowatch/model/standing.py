@@ -18,6 +18,7 @@ class Standing(Enum):
     RECOMMENDED = "only recommended"
     REFUSED = "not restarted"
     FAILED = "failed again"
+    FOLLOWED = "not enough: another incident followed"
     ABANDONED = "given up"
     OBSERVED = "only observed"
 
@@ -60,7 +61,7 @@ def standing(outcome: str | None, receipt: str | None, *, waiting: bool) -> Stan
     if receipt is None or receipt == "resumed":
         return Standing.UNDER_WAY
     if receipt.startswith("failed"):
-        return Standing.FAILED
+        return Standing.FOLLOWED
     return Standing.HEALED if receipt == "finished" else Standing.TRAINING
 
 

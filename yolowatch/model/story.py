@@ -107,3 +107,5 @@ class Headline:
     sentence: str
     opened: float | None = None
     outcome: str | None = None
+    receipt: str | None = None  # its outcome
+    waiting: bool = False  # for a person's approval

@@ -110,7 +110,7 @@ def _numbers(run: RunView) -> Iterator[tuple[str, str]]:
 
 
 def _shown(each: Headline) -> ShownHeadline:
-    stands = standing(each.outcome, None, waiting=False)
+    stands = standing(each.outcome, each.receipt, waiting=each.waiting)
     return ShownHeadline(
         each.incident, each.run, each.sentence, stands.value, tone(stands), moment(each.opened)
     )

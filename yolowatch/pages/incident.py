@@ -28,16 +28,24 @@ _LEADS = {
     Standing.RECOMMENDED: "There is a plan, and nothing was touched: the mode is recommend.",
     Standing.REFUSED: "Nothing was restarted: the training has ended with its own exit status.",
     Standing.FAILED: "What was changed for this incident was not enough.",
+    Standing.FOLLOWED: "What was changed was not enough; the next incident of this run goes on.",
     Standing.ABANDONED: "The plan was given up before the training was started again.",
     Standing.OBSERVED: "Nothing was done about it: this run is only observed.",
 }
 _NEXT = {
-    Standing.REFUSED: "Free memory, or allow a lever that would help (`yolowatch levers`), and "
+    Standing.REFUSED: "Free memory, or allow a lever that would help (yolowatch levers), and "
     "start the training again: it resumes from its last checkpoint.",
     Standing.FAILED: "Look at the evidence below, change the configuration by hand, and resume "
     "from the last checkpoint.",
     Standing.ABANDONED: "Start the training again by hand; its files are as they were.",
-    Standing.RECOMMENDED: "Start it again with the changes above, or with `--mode auto`.",
+    Standing.RECOMMENDED: "Start it again with the changes above, or with --mode auto.",
+}
+_SHORT = 60  # characters of a fact that stands beside others
+_KINDS = {
+    "cuda-oom": "CUDA memory",
+    "cpu-oom": "CPU memory",
+    "host-oom": "host memory",
+    "handled-oom": "memory, handled by the program",
 }
 COST_WORDS = {
     "free": "costs the result nothing",
@@ -102,6 +110,8 @@ def incident_page(story: Story, *, home: str | None = None) -> str:
         figures=tuple(_figures(story)),
         wide=wide,
         narrow=narrow,
+        quoted=tuple(each for each in story.evidence if len(each) > _SHORT),
+        short=tuple(each for each in story.evidence if len(each) <= _SHORT),
         later=wide is not None and any(each.later for each in wide.curves),
         costs_words=COST_WORDS,
         costs=tuple(_costs(receipt["costs"])) if receipt is not None else (),
@@ -136,7 +146,10 @@ def moment(at: float | None) -> str:
 
 def _figures(story: Story) -> Iterator[Figure]:
     receipt, failure = story.receipt, story.failure
-    yield Figure("Failed", moment(story.opened), _where(failure))
+    date, _, clock = moment(story.opened).partition(" ")
+    yield Figure(
+        "Failed", clock or date, " · ".join(each for each in (date, _where(failure)) if each)
+    )
     held = failure.allocated_bytes if failure is not None else None
     if held is None and receipt is not None:
         held = receipt["failed_peak_bytes"]
@@ -147,8 +160,8 @@ def _figures(story: Story) -> Iterator[Figure]:
         notes.append(f"and asked for {bytes_text(failure.requested_bytes)}")
     yield Figure("Memory held", bytes_text(held), " ".join(notes))
     if receipt is None:
-        yield Figure("Attempt", str(story.attempt), "0 is your own")
-        yield Figure("Kind", story.kind.replace("-oom", " out of memory").replace("-", " "))
+        yield Figure("Attempt", "your own" if story.attempt == 0 else f"number {story.attempt}")
+        yield Figure("Kind", _KINDS.get(story.kind, story.kind.replace("-", " ")))
         return
     yield _batch(receipt)
     costs = receipt["costs"]
