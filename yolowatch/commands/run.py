@@ -55,7 +55,7 @@ through: the exit status is the training's own."""
             "--web-config",
             type=Path,
             metavar="FILE",
-            help="TLS and passwords for what --metrics serves, in Prometheus' web configuration form",
+            help="TLS and passwords for --metrics, in the form of Prometheus' web configuration",
         )
         parser.add_argument(
             "--state-dir",

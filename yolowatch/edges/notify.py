@@ -30,6 +30,7 @@ class _Delivery:
     url: str = field(compare=False, repr=False)
     target: str = field(compare=False)
     tries: int = field(default=0, compare=False)
+    arrived: bool = field(default=False, compare=False)
 
 
 class Notifier:
@@ -73,7 +74,11 @@ class Notifier:
     def work(self) -> None:
         """The body of the thread."""
         while (delivery := self._next()) is not None:
-            if self._deliver(delivery):
+            trouble = self._deliver(delivery)
+            if trouble is not None:  # no sooner there by waiting
+                self.lost += 1
+                self._say(trouble)
+            elif delivery.arrived:
                 self.sent += 1
                 self._delivered(delivery.message)
             else:
@@ -103,19 +108,16 @@ class Notifier:
         with self._changed:
             heapq.heappush(self._waiting, delivery)
 
-    def _deliver(self, delivery: _Delivery) -> bool:
+    def _deliver(self, delivery: _Delivery) -> str | None:
+        """Try once; the sentence where trying again is of no use."""
         apprise = _apprise()
         if apprise is None:
-            delivery.tries = len(self._retry_seconds)  # no sooner there by waiting
-            self._say("notifications need Apprise: pip install 'yolowatch[notify]'")
-            return False
+            return "notifications need Apprise: pip install 'yolowatch[notify]'"
         target = apprise.Apprise()
         if not target.add(delivery.url):
-            delivery.tries = len(self._retry_seconds)
-            self._say(f"notification target {delivery.target} is of no form that Apprise knows")
-            return False
+            return f"notification target {delivery.target} is of no form that Apprise knows"
         message = delivery.message
-        return bool(
+        delivery.arrived = bool(
             target.notify(
                 body=message.text,
                 title=message.title,
@@ -123,6 +125,7 @@ class Notifier:
                 body_format=apprise.NotifyFormat.TEXT,
             )
         )
+        return None
 
 
 def _apprise() -> Any:

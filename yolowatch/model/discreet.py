@@ -13,18 +13,21 @@ MASK = "•••"
 
 # Every repetition is bounded: the texts are hostile, and a search must not take for ever.
 _NAMES = (
-    r"(?:[\w.-]{0,40}"
-    r"(?:token|secret|passw(?:or)?d|passphrase|api[_-]?key|access[_-]?key|credential)s?)"
+    r"(?:token|secret|passw(?:or)?d|passphrase|api[_-]?key|access[_-]?key|credential)[\w-]{0,16}"
 )
 _FORMS = (
     # https://user:password@host
     (re.compile(r"(\b\w[\w+.-]{0,20}://)[^\s/@]{1,400}@"), rf"\1{MASK}@"),
-    # token=…, --api-key …, "password": "…"
+    # token=…, API_KEY: …, "password": "…"
     (
-        re.compile(rf"({_NAMES}[\"']?\s{{0,4}}(?:=|:)\s{{0,4}}[\"']?)[^\s\"',;&]+", re.I),
+        re.compile(rf"({_NAMES}[\"']?\s{{0,4}}[=:]\s{{0,4}}[\"']?)[^\s\"',;&]+", re.I),
         rf"\1{MASK}",
     ),
-    (re.compile(rf"(--?{_NAMES}\s{{1,4}})[^\s-][^\s]*", re.I), rf"\1{MASK}"),
+    # --hub-token …
+    (
+        re.compile(rf"((?<![\w-])--?(?:\w[\w-]{{0,40}}?)?{_NAMES}\s{{1,4}})[^\s-]\S*", re.I),
+        rf"\1{MASK}",
+    ),
     (re.compile(r"\b((?:Bearer|Basic)\s{1,4})[\w.~+/=-]{8,}", re.I), rf"\1{MASK}"),
     # what well-known services give out
     (
@@ -49,5 +52,5 @@ def discreet_command(command: Iterable[str]) -> tuple[str, ...]:
     hidden = False
     for word in command:
         shown.append(MASK if hidden else discreet(word))
-        hidden = bool(re.fullmatch(rf"--?{_NAMES}", word, re.I))
+        hidden = bool(re.fullmatch(rf"--?[\w-]{{0,40}}?{_NAMES}", word, re.I))
     return tuple(shown)
