@@ -52,6 +52,7 @@ lint: $(VENV)/dev.stamp ## ruff, mypy and the contracts of import
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --python-version 3.11 grafana
 	$(BIN)/lint-imports --no-cache --no-logo
 
 trainers: $(VENV)/dev.stamp environment ## every test with a real trainer; records their matrix

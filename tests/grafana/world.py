@@ -1,0 +1,209 @@
+"""A box as Grafana sees it: a real daemon, real hooks, real memory failures, a real Prometheus.
+
+    python -m tests.grafana.world            says where Prometheus listens, and stays until Ctrl-D
+
+One training is real (the miniature of tests/faults, on the CPU, which runs out of memory and is
+healed). The others are played by programs/train.py at the size of real ones, and the GPUs by the
+stand-in for NVIDIA's library, which is told every second what they hold: no machine of the tests
+has a GPU.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests import environments
+from tests.faults.scene import Miniature
+from tests.faults.service import Service, until
+
+GIB = 1 << 30
+PLAYED = Path(__file__).with_name("programs") / "train.py"
+STAND_IN = Path(__file__).parents[1] / "edges" / "nvml_stand_in.c"
+CONFIGURATION = f"""
+mode: auto
+metrics: 127.0.0.1:0
+attach: preloaded
+others_grace_seconds: 0
+users:
+  - uid: {os.geteuid()}
+    mode: auto
+"""
+SCRAPE_SECONDS = 1
+TRAININGS = {
+    "healthy": ("--device", "cuda:0", "--image-gib", "0.25", "--model", "yolov5s.pt"),
+    "tight": ("--device", "cuda:1", "--image-gib", "0.29", "--model", "yolov5m.pt"),
+    "healed": ("--device", "cuda:2", "--image-gib", "0.38", "--fail", "3:oom"),
+    "broken": ("--device", "cuda:3", "--image-gib", "0.3", "--fail", "2:error"),
+}
+"""The trainings that are played, by name."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class World:
+    """Everything that runs; `close` ends it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        python = environments.trainer_python("ultralytics")
+        self._scene = Miniature(root, python, root / "data.yaml")
+        self.prometheus = f"http://127.0.0.1:{free_port()}"
+        self._gpus = root / "gpus"
+        self._gpus.write_text("count=4\n")
+        library = root / "library"
+        library.mkdir()
+        built = ["gcc", "-shared", "-fPIC", "-o", library / "libnvidia-ml.so.1", STAND_IN]
+        subprocess.run(built, check=True)
+        self.service = Service(self._scene)
+        self.service.configure(CONFIGURATION)
+        self.service._environment |= {
+            "LD_LIBRARY_PATH": str(library),
+            "NVML_STAND_IN": str(self._gpus),
+        }
+        self._over = threading.Event()
+        self._driver = threading.Thread(target=self._play_the_driver, daemon=True)
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._driver.start()
+        self.service.start()
+        self._start_prometheus()
+        until(lambda: self.ask("up == 1"), "the daemon is scraped")
+        self.service.train()
+        for name, words in TRAININGS.items():
+            self._play(name, words)
+
+    def ask(self, query: str) -> list[dict[str, Any]]:
+        """What an expression gives now; none while Prometheus is not there yet."""
+        try:
+            return self._get("query", {"query": query})["result"]
+        except OSError:
+            return []
+
+    def ask_range(self, query: str, start: float, end: float) -> list[dict[str, Any]]:
+        """What an expression gave, each second."""
+        words = {"query": query, "start": str(start), "end": str(end), "step": str(SCRAPE_SECONDS)}
+        return self._get("query_range", words)["result"]
+
+    def _get(self, what: str, words: Mapping[str, str]) -> Any:
+        url = f"{self.prometheus}/api/v1/{what}?{urllib.parse.urlencode(words)}"
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                told = json.load(answer)
+        except urllib.error.HTTPError as error:
+            if error.code >= 500:
+                raise  # it is starting
+            told = json.load(error)
+        assert told["status"] == "success", f"{words['query']}: {told['error']}"
+        return told["data"]
+
+    def _play(self, name: str, words: tuple[str, ...]) -> None:
+        """Start a played training as from a prompt that is gone."""
+        environment = self.service.hooked()
+        environment["PYTHONPATH"] = str(self.service._stage)
+        run = ("--project", str(self.root / "played"), "--name", name, *words)
+        leave = 'cd "$0" && setsid "$@" > "$0/$1.log" 2>&1 < /dev/null &'
+        leave = leave.replace("$1.log", f"{name}.log")
+        command = ("sh", "-c", leave, str(self.root), sys.executable, str(PLAYED), *run)
+        subprocess.run((*self.service.inside, *command), env=environment, check=True)
+
+    def _start_prometheus(self) -> None:
+        found = re.search(r"metrics on http://([\d.:]+)/", self.service.log)
+        assert found is not None, self.service.log
+        configuration = {
+            "global": {"scrape_interval": f"{SCRAPE_SECONDS}s"},
+            "scrape_configs": [
+                {"job_name": "yolowatch", "static_configs": [{"targets": [found.group(1)]}]}
+            ],
+        }
+        path = self.root / "prometheus.yml"
+        path.write_text(json.dumps(configuration))  # JSON is YAML
+        with (self.root / "prometheus.log").open("w") as log:
+            self._server = subprocess.Popen(
+                (
+                    environments.debian_tool("prometheus", "prometheus"),
+                    f"--config.file={path}",
+                    f"--storage.tsdb.path={self.root / 'prometheus'}",
+                    f"--web.listen-address={self.prometheus.removeprefix('http://')}",
+                ),
+                stdout=log,
+                stderr=log,
+            )
+
+    def _play_the_driver(self) -> None:
+        while not self._over.wait(0.5):
+            self._write_gpus()
+
+    def _write_gpus(self) -> None:
+        """What the stand-in says from now on: four GPUs, and who holds what of them."""
+        held: dict[int, list[tuple[int, int]]] = {number: [] for number in range(4)}
+        for name, words in TRAININGS.items():
+            try:
+                pid, used = (self.root / "played" / name / "held").read_text().split()
+                os.kill(int(pid), 0)
+            except (OSError, ValueError):
+                continue  # not begun yet, or ended
+            held[int(words[1][-1])].append((int(pid), int(used)))
+        held[0].append((os.getpid(), 3 * GIB))  # somebody else on the GPU
+        lines = ["count=4"]
+        for number, processes in held.items():
+            used = sum(each for _, each in processes)
+            busy = 93 if processes else 0
+            lines += [f"{number}.total={24 * GIB}", f"{number}.used={used}"]
+            lines += [f"{number}.reserved={GIB // 3}", f"{number}.util={busy}"]
+            lines += [
+                f"{number}.temp={38 + busy // 3 + number}",
+                f"{number}.mw={62000 + busy * 2400}",
+            ]
+            lines.append(f"{number}.procs=" + ",".join(f"{pid}:{each}" for pid, each in processes))
+        unfinished = self._gpus.with_suffix(".new")
+        unfinished.write_text("\n".join(lines) + "\n")
+        unfinished.replace(self._gpus)
+
+    def close(self) -> None:
+        self._over.set()
+        for path in self.root.glob("played/*/held"):
+            try:
+                os.kill(int(path.read_text().split()[0]), signal.SIGKILL)
+            except OSError:
+                pass  # it has ended
+        self.service.close()
+        if self._server is not None:
+            self._server.terminate()
+            self._server.wait(30)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="yolowatch-world-") as folder:
+        world = World(Path(folder))
+        try:
+            began = time.time()
+            world.start()
+            print(json.dumps({"prometheus": world.prometheus, "began": began}), flush=True)
+            sys.stdin.read()
+            print(world.service.log, file=sys.stderr)
+        finally:
+            world.close()
+
+
+if __name__ == "__main__":
+    main()
