@@ -19,6 +19,7 @@ from yolowatch.daemon.memento import Memento
 from yolowatch.daemon.mismatch import mismatch
 from yolowatch.daemon.ordering import Ordering
 from yolowatch.daemon.records import Records
+from yolowatch.daemon.sights import Sights
 from yolowatch.model import events
 from yolowatch.model.actions import Action, Finish, Say, Signal
 from yolowatch.model.fold import fold
@@ -27,12 +28,7 @@ from yolowatch.model.plan import Policy
 from yolowatch.model.run import RunSpec, RunState
 from yolowatch.model.verdict import Kind, Verdict
 
-_OF_A_PROCESS = (
-    events.HookConnected,
-    events.HookMessage,
-    events.HookGone,
-    events.ProcessExited,
-)
+_OF_A_PROCESS = (events.HookConnected, events.HookMessage, events.HookGone, events.ProcessExited)
 _MOST_EARLY, _COPIES = 4096, 8  # events kept in a remediation; copies whose names are remembered
 _DRAIN_SECONDS = 2.0  # how long the last messages of a dead process may take to arrive
 
@@ -45,12 +41,12 @@ class Core:
         self._attempts: list[Attempt] = []
         self._early: list[events.Event] = []
         self._finished = False
-        # What others may read between two steps.
         self.user: RunSpec | None = None
+        self.sights = Sights(records.run)
         self.healing = Healing(records, policy, adopted=adopted)
         self._ordering = Ordering(records, self.healing)
         self.verdicts: list[Verdict] = []
-        self.vaulted = 0
+        self.vaulted = 0  # these attributes others may read between two steps
 
     def remember(self) -> Memento | None:
         """What a successor of this daemon needs to know; None before the first attempt."""
@@ -88,6 +84,11 @@ class Core:
     def _judged(self) -> bool:
         """Whether the last attempt has ended and has its verdict: each attempt gets one."""
         return len(self.verdicts) >= self.attempts > 0
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The current attempt, dead or alive; to be read only."""
+        return self._attempts[-1] if self._attempts else None
 
     @property
     def process(self) -> ProcessKey | None:
@@ -129,7 +130,7 @@ class Core:
         if isinstance(event, events.Started):
             self._started(event)
             return []
-        if not self._attempts:
+        if self.sights.take(event) or not self._attempts:
             return []
         attempt = self._attempts[-1]
         if self.healing.under_way and isinstance(event, _OF_A_PROCESS):
@@ -265,8 +266,7 @@ class Core:
         if event.process != attempt.process or attempt.exited is not None:
             return []
         attempt.exited = event
-        # Its last messages may still lie in the socket: the end of a connection is reported after
-        # everything that came through it.
+        # Its last messages may still lie in the socket: a connection's end comes after them.
         return [] if attempt.open else self._conclude(attempt, event)
 
     def _gone(self, attempt: Attempt, event: events.HookGone) -> list[Action]:

@@ -41,8 +41,8 @@ class Healing:
         self.copies: tuple[str, ...] = ()  # in the vault, of this run's checkpoints
         self.carried_out: str | None = None  # the plan that started the attempt that runs
         self.receipts: list[Receipt] = []
-        self.refused = 0
-        self.planned = 0
+        self.refused = self.planned = 0
+        self.abandoned: list[Plan] = []  # of which a step could not be carried out
 
     @property
     def under_way(self) -> bool:
@@ -208,6 +208,7 @@ class Healing:
         if event.step == GRACE:
             return self._wait(event.reason)
         number = self.remedy.interrupted
+        self.abandoned += [self.remedy.order.plan] if number is None else []
         status = self.remedy.status if number is None else 128 + number
         return self._abandon(f"{event.step}: {event.reason}", status)
 
@@ -220,8 +221,8 @@ class Healing:
         return self._stop(number)
 
     def _stop(self, number: int) -> list[Action]:
-        name = signal.Signals(number).name
-        return self._abandon(f"{name} came between two attempts", 128 + number)
+        came = f"{signal.Signals(number).name} came between two attempts"
+        return self._abandon(came, 128 + number)
 
     def _abandon(self, reason: str, status: int) -> list[Action]:
         """End the remediation that is under way, and the run with it."""
