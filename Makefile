@@ -11,7 +11,7 @@ OR_NOTHING := || test $$? -eq 5
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test lint deps trainers faults system gpu-test bench \
-	trainers-slice faults-slice environment clean
+	trainers-slice faults-slice environment dashboards clean
 
 help: ## this list
 	@echo "yolowatch: make TARGET"
@@ -94,6 +94,9 @@ deps: ## Debian's packages that the tests use; needs root, starts no service
 	@test "$$(id -u)" = 0 || { echo "make deps installs Debian packages: run it as root"; exit 1; }
 	apt-get update -q
 	DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $(DEBIAN_PACKAGES)
+
+dashboards: $(VENV)/dev.stamp ## writes grafana/dashboards/*.json anew from their code
+	$(BIN)/python -m grafana.source
 
 clean: ## removes what was built here; the cache of trainers' Pythons stays
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -6,6 +6,7 @@ from grafana.source import panels as p
 from grafana.source.panels import Query, Style
 from grafana.source.words import (
     NO_OR_YES,
+    PHASE_OF,
     RANGE,
     RATE,
     RUN,
@@ -13,6 +14,7 @@ from grafana.source.words import (
     YES_OR_NO,
     of,
     of_run,
+    phase_of_run,
     state_of_run,
 )
 
@@ -23,6 +25,14 @@ def training() -> list[p.Panel]:
     return [
         p.timeline("States", "What the run was doing.", Query(state_of_run("run", *RUN), "{{run}}"),
                    STATES, width=24, height=4),
+        p.timeline(
+            "Phases",
+            "In which phase a scrape found the run. Long stripes of data: it waits for its images.",
+            Query(phase_of_run("run", *RUN), "{{run}}"),
+            PHASE_OF,
+            width=24,
+            height=4,
+        ),
         p.graph(
             "Epochs",
             "The epoch that is trained, and how many there are to be.",

@@ -50,7 +50,7 @@ def rows(
     """A table of these columns, in this order."""
     panel = table.Panel().title(title).description(description)
     panel.datasource(DATASOURCE).span(width).height(height).show_header(True)
-    panel.cell_height(common.TableCellHeight.SM)
+    panel.cell_height(common.TableCellHeight.SM).align(common.FieldTextAlignment.AUTO)
     panel.sort_by([common_builders.TableSortByFieldState().display_name(sort_by).desc(descending)])
     questions = [column for column in columns if column.expr is not None]
     # Grafana calls the figures of several tables Value #A and so on, and of a single one Value.

@@ -37,7 +37,7 @@ _PHASE_COLORS = {
 }
 STATES: Texts = {number: (name, _STATE_COLORS[name]) for number, name in enumerate(RUN_STATES, 1)}
 """What the numbers of a run's states stand for: a state without a color is an error at once."""
-PHASE_TEXTS: Texts = {number: (name, _PHASE_COLORS[name]) for number, name in enumerate(PHASES, 1)}
+PHASE_OF: Texts = {number: (name, _PHASE_COLORS[name]) for number, name in enumerate(PHASES, 1)}
 NO_OR_YES: Texts = {0: ("no", "green"), 1: ("yes", "orange")}
 YES_OR_NO: Texts = {0: ("no", "red"), 1: ("yes", "green")}
 
@@ -64,6 +64,11 @@ def numbered(name: str, label: str, values: Sequence[str], by: str, *labels: str
 def state_of_run(by: str, *labels: str) -> str:
     """The number of the state of each run; see STATES."""
     return numbered("run_state", "yolowatch_run_state", RUN_STATES, by, *labels)
+
+
+def phase_of_run(by: str, *labels: str) -> str:
+    """The number of the phase of each run; see PHASE_OF."""
+    return numbered("run_phase", "yolowatch_run_phase", PHASES, by, *labels)
 
 
 def happened(name: str, by: str, *labels: str) -> str:

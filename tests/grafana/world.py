@@ -1,6 +1,8 @@
 """A box as Grafana sees it: a real daemon, real hooks, real memory failures, a real Prometheus.
 
-    python -m tests.grafana.world            says where Prometheus listens, and stays until Ctrl-D
+    python -m tests.grafana.world [--played]
+
+says where Prometheus listens, and stays until the end of its input.
 
 One training is real (the miniature of tests/faults, on the CPU, which runs out of memory and is
 healed). The others are played by programs/train.py at the size of real ones, and the GPUs by the
@@ -44,13 +46,18 @@ users:
     mode: auto
 """
 SCRAPE_SECONDS = 1
+XID_AFTER_SECONDS = 20.0
+POWER_CAP = 4  # of the driver's reasons to lower the clocks
+LONG = ("--epochs", "400")
 TRAININGS = {
-    "healthy": ("--device", "cuda:0", "--image-gib", "0.25", "--model", "yolov5s.pt"),
-    "tight": ("--device", "cuda:1", "--image-gib", "0.29", "--model", "yolov5m.pt"),
-    "healed": ("--device", "cuda:2", "--image-gib", "0.38", "--fail", "3:oom"),
+    "healthy": ("--device", "cuda:0", "--image-gib", "0.25", "--model", "yolov5s.pt", *LONG),
+    "tight": ("--device", "cuda:1", "--image-gib", "0.29", "--model", "yolov5l.pt", *LONG),
+    "healed": ("--device", "cuda:2", "--image-gib", "0.38", "--fail", "3:oom", *LONG),
     "broken": ("--device", "cuda:3", "--image-gib", "0.3", "--fail", "2:error"),
+    "hopeless": ("--device", "cuda:3", "--image-gib", "0.35", "--fail", "2:always"),
 }
 """The trainings that are played, by name."""
+GROUPED = "tight"  # the one that runs in a control group of its own
 
 
 def free_port() -> int:
@@ -59,11 +66,28 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def limited_group(name: str) -> Path | None:
+    """A control group with a limit on its memory, below this process's own; None without rights."""
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if "memory" in controllers.split(","):
+            group = Path("/sys/fs/cgroup/memory", path.lstrip("/"), name)
+            try:
+                group.mkdir()
+                (group / "memory.limit_in_bytes").write_text(str(8 * GIB))
+            except OSError:
+                return None
+            return group
+    return None
+
+
 class World:
     """Everything that runs; `close` ends it."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, real: bool = True) -> None:
+        """With `real` one of the trainings is a real one."""
+        self.root, self._real = root, real
+        self._began = time.monotonic()
         python = environments.trainer_python("ultralytics")
         self._scene = Miniature(root, python, root / "data.yaml")
         self.prometheus = f"http://127.0.0.1:{free_port()}"
@@ -79,6 +103,7 @@ class World:
             "LD_LIBRARY_PATH": str(library),
             "NVML_STAND_IN": str(self._gpus),
         }
+        self.group = limited_group(f"yolowatch-world-{os.getpid()}")
         self._over = threading.Event()
         self._driver = threading.Thread(target=self._play_the_driver, daemon=True)
         self._server: subprocess.Popen[bytes] | None = None
@@ -88,7 +113,8 @@ class World:
         self.service.start()
         self._start_prometheus()
         until(lambda: self.ask("up == 1"), "the daemon is scraped")
-        self.service.train()
+        if self._real:
+            self.service.train("--epochs", "12")
         for name, words in TRAININGS.items():
             self._play(name, words)
 
@@ -121,8 +147,8 @@ class World:
         environment = self.service.hooked()
         environment["PYTHONPATH"] = str(self.service._stage)
         run = ("--project", str(self.root / "played"), "--name", name, *words)
-        leave = 'cd "$0" && setsid "$@" > "$0/$1.log" 2>&1 < /dev/null &'
-        leave = leave.replace("$1.log", f"{name}.log")
+        enter = f"echo $$ > {self.group}/cgroup.procs; " if name == GROUPED and self.group else ""
+        leave = f'{enter}cd "$0" && setsid "$@" > {name}.log 2>&1 < /dev/null &'
         command = ("sh", "-c", leave, str(self.root), sys.executable, str(PLAYED), *run)
         subprocess.run((*self.service.inside, *command), env=environment, check=True)
 
@@ -165,16 +191,23 @@ class World:
             held[int(words[1][-1])].append((int(pid), int(used)))
         held[0].append((os.getpid(), 3 * GIB))  # somebody else on the GPU
         lines = ["count=4"]
+        if time.monotonic() - self._began > XID_AFTER_SECONDS:
+            lines.append("xid=31@1#1")
         for number, processes in held.items():
-            used = sum(each for _, each in processes)
-            busy = 93 if processes else 0
-            lines += [f"{number}.total={24 * GIB}", f"{number}.used={used}"]
-            lines += [f"{number}.reserved={GIB // 3}", f"{number}.util={busy}"]
-            lines += [
-                f"{number}.temp={38 + busy // 3 + number}",
-                f"{number}.mw={62000 + busy * 2400}",
-            ]
-            lines.append(f"{number}.procs=" + ",".join(f"{pid}:{each}" for pid, each in processes))
+            busy = 0.93 if processes else 0.0
+            told = {
+                "total": 24 * GIB,
+                "used": sum(used for _, used in processes),
+                "reserved": GIB // 3,
+                "util": int(100 * busy),
+                "temp": int(38 + 35 * busy + number),
+                "mw": int(62_000 + 220_000 * busy),
+                "mwlimit": 300_000,
+                "ecc": f"{number}:0",
+                "reasons": POWER_CAP if number == 1 and processes else 0,
+                "procs": ",".join(f"{pid}:{used}" for pid, used in processes),
+            }
+            lines += [f"{number}.{name}={value}" for name, value in told.items()]
         unfinished = self._gpus.with_suffix(".new")
         unfinished.write_text("\n".join(lines) + "\n")
         unfinished.replace(self._gpus)
@@ -187,14 +220,24 @@ class World:
             except OSError:
                 pass  # it has ended
         self.service.close()
+        if self.group is not None:
+            until(self._group_is_gone, "the control group empties")
         if self._server is not None:
             self._server.terminate()
             self._server.wait(30)
 
+    def _group_is_gone(self) -> bool:
+        assert self.group is not None
+        try:
+            self.group.rmdir()
+        except OSError:
+            return False
+        return True
+
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="yolowatch-world-") as folder:
-        world = World(Path(folder))
+        world = World(Path(folder), real="--played" not in sys.argv)
         try:
             began = time.time()
             world.start()

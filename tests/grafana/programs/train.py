@@ -5,8 +5,8 @@
     python train.py … --resume RUN/weights/last.pt
 
 The real hook's agent tells of it. The image's size changes from batch to batch as in multi-scale
-training, and the memory follows it. In epoch NUMBER it fails: for lack of memory (`oom`) unless its
-batch is smaller than it was, or with an error of the program (`error`). Started with the staged
+training, and the memory follows it. In epoch NUMBER it fails: for lack of memory (`oom` unless its
+batch is smaller than it was, `always` even then), or with an error of the program (`error`). Started with the staged
 hook on PYTHONPATH; what it holds of its GPU stands in RUN/held for whoever plays the driver.
 """
 
@@ -72,9 +72,10 @@ class Played:
         return {
             "allocated_bytes": self.now,
             "reserved_bytes": self.reserved,
-            "inactive_split_bytes": (self.reserved - self.now) // 3,
+            "inactive_split_bytes": (self.reserved - self.now) // 4,
             "peak_bytes": self.highest,
             "capacity_bytes": CAPACITY,
+            "active_bytes": self.now + (self.reserved - self.now) // 8,
             "retries": self.retries,
             "ooms": self.ooms,
         }
@@ -143,14 +144,15 @@ for number in range(epoch, options.epochs):
         allocator.take(min(wanted, CAPACITY))
         hold()
         time.sleep(options.step_seconds / 2)
-        if number == int(fail_in) and i == options.steps // 2 and fail_kind == "error":
+        failing = number == int(fail_in) and i == options.steps // 2
+        if failing and fail_kind == "error":
             words = {"exception": "RuntimeError", "text": "shape '[32, 3, 85]' is invalid"}
             agent.tell_at_any_cost(
                 "last_words", handled=False, train_calls=1, **place.fields(), **allocator.read(),
                 **words,
             )  # fmt: skip
             sys.exit(1)
-        if number == int(fail_in) and i == options.steps // 2 and batch >= options.batch_size:
+        if failing and (fail_kind == "always" or batch >= options.batch_size):
             allocator.retries, allocator.ooms = 2, 1
             agent.flush()
             words = {"exception": "torch.cuda.OutOfMemoryError", "text": OOM, "train_calls": 1}
