@@ -87,9 +87,14 @@ def board(
 def text_of(made: builders.Dashboard) -> str:
     """The dashboard as the file that Grafana reads; the same for the same code."""
     built = made.build()
+    for variable in built.templating.list_val or []:
+        # The SDK sets what only an interval has.
+        variable.auto = variable.auto_min = variable.auto_count = None
     for number, panel in enumerate(built.panels or [], start=1):
         panel.id_val = number
         targets = getattr(panel, "targets", None) or []
+        if getattr(panel, "type_val", None) == "table":
+            panel.options.footer = None  # newer releases know it no more
         for letter, target in enumerate(targets):
             target.ref_id = chr(ord("A") + letter)
     return json.dumps(built, cls=JSONEncoder, indent=1, sort_keys=True) + "\n"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from grafana.source import panels as p
 from grafana.source.panels import Query, Style
-from grafana.source.words import RATE, RUN, of, of_rank, of_run
+from grafana.source.words import RATE, RUN, headroom_at_peak, of, of_rank, of_run
 
 
 def memory() -> list[p.Panel]:
     """The panels of the row, in their order."""
     allocated, reserved = of_rank("allocated_bytes"), of_rank("reserved_bytes")
     split = of_rank("inactive_split_bytes")
+    held = f"{of_rank('active_bytes')} or {allocated}"  # only CUDA tells the former
     lines = (
         Style("/^capacity$/", p.RED, stacked=False),
         Style("/^99 % bound$/", p.YELLOW, dashed=True, stacked=False),
@@ -29,7 +30,7 @@ def memory() -> list[p.Panel]:
                 f"clamp_min(({of_rank('active_bytes')}) - ({allocated}), 0)", "waits for a stream"
             ),
             Query(split, "unusable: split blocks"),
-            Query(f"clamp_min(({reserved}) - ({allocated}) - ({split}), 0)", "cached"),
+            Query(f"clamp_min(({reserved}) - ({held}) - ({split}), 0)", "cached"),
             Query(of_rank("capacity_bytes"), "capacity"),
             Query(of_rank("window_peak_bytes"), "peak of 15 s"),
             Query(of_run("forecast_peak_bytes"), "forecast"),
@@ -50,9 +51,10 @@ def memory() -> list[p.Panel]:
             "What could still be allocated, of what the process can have. Below 10 % the hook "
             "reports ten times a second.",
             "percentunit",
+            Query(headroom_at_peak("rank", *RUN), "rank {{rank}}, at the peak of 15 s"),
             Query(
                 f"max by (rank) ({of('headroom_bytes', *RUN)} / {of('capacity_bytes', *RUN)})",
-                "rank {{rank}}",
+                "rank {{rank}}, now",
             ),
             width=8,
             height=12,

@@ -31,7 +31,7 @@ def training() -> list[p.Panel]:
             Query(phase_of_run("run", *RUN), "{{run}}"),
             PHASE_OF,
             width=24,
-            height=4,
+            height=3,
         ),
         p.graph(
             "Epochs",

@@ -71,6 +71,12 @@ def phase_of_run(by: str, *labels: str) -> str:
     return numbered("run_phase", "yolowatch_run_phase", PHASES, by, *labels)
 
 
+def headroom_at_peak(by: str, *labels: str) -> str:
+    """What was left of the capacity at the highest point of the last moments: 0 to 1, the least."""
+    capacity, peak = of("capacity_bytes", *labels), of("window_peak_bytes", *labels)
+    return f"clamp_min(min by ({by}) (1 - {peak} / {capacity}), 0)"
+
+
 def happened(name: str, by: str, *labels: str) -> str:
     """How often it happened in the time that is shown, for each value of `by`."""
     return f"round(sum by ({by}) (increase({of(name, *labels)}{RANGE})))"
