@@ -8,19 +8,25 @@ the shipped routes say.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.faults import service as faults_service
 from tests.faults.conftest import scene as scene  # pytest finds it by this name
 from tests.faults.scene import MINIATURE, PLAYED, Miniature, check_each_epoch_once
-from tests.faults.service import CONFIGURATION, Service, until
+from tests.faults.service import CONFIGURATION, Service
 from tests.system.alerting import Alerting, alerting, free_port
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(500)]
 
+PATIENCE_SECONDS = 200.0  # a real training, twice, on a machine that has other things to do
 FAILED, HEALED = "YolowatchRecoveryFailed", "YolowatchOutOfMemoryHealed"
+
+
+def until(happened: Callable[[], object], what: str) -> None:
+    faults_service.until(happened, what, PATIENCE_SECONDS)
 
 
 @pytest.fixture(params=[PLAYED, MINIATURE], ids=["played", "trained"])
