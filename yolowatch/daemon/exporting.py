@@ -101,8 +101,7 @@ def _incidents(core: Core, records: Records) -> dict[str, int]:
     """
     ended = Counter(each.kind.value for each in core.verdicts)
     opened = Counter(each.kind for each in records.incidents.values())
-    both = {kind: max(ended[kind], opened[kind]) for kind in INCIDENT_KINDS}
-    return {kind: count for kind, count in both.items() if count}
+    return {kind: count for kind, count in (ended | opened).items() if kind in INCIDENT_KINDS}
 
 
 def _outcomes(records: Records) -> Iterator[str]:
