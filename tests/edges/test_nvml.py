@@ -177,6 +177,12 @@ def test_a_gpu_that_is_lost_while_it_is_watched(ask: Ask) -> None:
     assert all_lost["reason"] == "the number of GPUs cannot be read: GPU is lost"
 
 
+def test_a_lost_gpu_that_the_driver_still_knows_by_name(ask: Ask) -> None:
+    lost = {**TWO_GPUS, "0.error": 15, "0.error.handle": 0}
+    (reading,) = ask(lost)
+    assert [each["answers"] for each in reading["devices"]] == [False, True]
+
+
 def test_critical_errors_are_counted_and_the_newest_is_named(ask: Ask) -> None:
     before, one, same, two = ask(
         TWO_GPUS | {"xid": "13@0#1"},
