@@ -8,6 +8,7 @@ raises.
 from yolowatch.config.policy_file import EMERGENCY, KEYS, policy
 from yolowatch.config.service_file import KEYS as SERVICE_KEYS
 from yolowatch.config.service_file import service
+from yolowatch.config.thresholds import KEYS as DETECTION_KEYS
 from yolowatch.config.web_file import web
 
-__all__ = ["EMERGENCY", "KEYS", "SERVICE_KEYS", "policy", "service", "web"]
+__all__ = ["DETECTION_KEYS", "EMERGENCY", "KEYS", "SERVICE_KEYS", "policy", "service", "web"]

@@ -18,7 +18,9 @@ from typing import Any
 
 from yolowatch.daemon import threads
 from yolowatch.daemon.core import Core
+from yolowatch.daemon.exporting import Watched
 from yolowatch.daemon.front import Front, only_run
+from yolowatch.daemon.observing import Observers
 from yolowatch.daemon.publishing import Publisher
 from yolowatch.daemon.records import Records
 from yolowatch.edges import http, nvml, proc, statedir, terminal
@@ -95,7 +97,8 @@ def supervise(options: Options, progress: Callable[[Core], None] | None = None) 
 
 class _Supervision:
     def __init__(self, options: Options, stack: contextlib.ExitStack) -> None:
-        self._say = _silent if options.quiet else _say
+        # The calibration runs of the demonstration are to say nothing.
+        self._say: Callable[[str], None] = (lambda _: None) if options.quiet else _say
         self._stack = stack
         self._claimed: str | None = None  # the directory whose lease was asked for
         self._queue: queue.Queue[events.Event] = queue.Queue(_QUEUE_EVENTS)
@@ -110,22 +113,23 @@ class _Supervision:
         staged = stage(state)
         sockets = statedir.socket_directory(os.environ)
         stack.callback(statedir.remove_socket_directory, sockets)
-        supervisor = proc.process_key(os.getpid())
-        mode = options.policy.mode
+        mode, supervisor = options.policy.mode, proc.process_key(os.getpid())
         self._records = Records.begin(
             journal, options.command, os.getcwd(), mode, supervisor, self._say
         )
         stack.push(self._not_started)
         self.core = Core(self._records, options.policy)
         uids = frozenset({os.getuid(), 0})
+        driver = nvml.open_nvml()
+        self._observers = Observers(driver, self._clock, self._post)
         listener = Listener(sockets / "hook.sock", self._post, uids=uids, clock=self._clock)
+        listener.beat = self._observers.heartbeats.of("listener")
         self._listener = listener
         stack.callback(listener.close)
         policy = options.policy
         budget_bytes = round(policy.vault_gib * 2**30)
         self._vaults = Vaults(self._clock, policy.keep_checkpoints, self._post, budget_bytes)
-        driver = nvml.open_nvml()
-        stack.callback(driver.close)
+        stack.callback(self._observers.close)
         self._launcher = Launcher(
             options.command,
             options.environment,
@@ -138,18 +142,19 @@ class _Supervision:
         self._executor = Executor(
             self._hands, self._clock, options.policy, self._launcher, self._vaults
         )
+        watched = {self._records.run: Watched(self.core, self._records, mode=mode)}
         self._publisher = Publisher(
-            lambda: {self._records.run: self.core}, listener, self._queue.qsize, self._clock
+            lambda: watched, listener, self._queue.qsize, self._clock, self._observers
         )
         self._block_signals(stack)  # before any thread: they inherit it
-        told = (self._say, self._thread_failed)
         shown = only_run(self.core, self._records, options.command, options.policy)
-        self._front = Front(state, journal, self._clock, *told, *shown)
-        stack.callback(self._front.close)
+        told = (self._say, self._thread_failed)
+        self._front = stack.enter_context(Front(state, journal, self._clock, *told, shown))
         self._front.recovered()  # there was nothing to take up
         self._front.serve(options.metrics, options.web_config, self._publisher)
         stack.callback(self._end_threads)
         listener.start()
+        self._observers.start(self._thread_failed)
         for name, body in (
             ("signals", self._receive_signals),
             ("executor", self._execute),
@@ -292,7 +297,3 @@ class _Supervision:
 
 def _say(sentence: str) -> None:
     terminal.tell(f"yolowatch: {printable(sentence, 2000)}")
-
-
-def _silent(_sentence: str) -> None:
-    """Says nothing: for the calibration runs of the demonstration."""

@@ -17,7 +17,6 @@ from yolowatch.daemon.fleet import Fleet
 from yolowatch.daemon.governing import Governor
 from yolowatch.daemon.member import Do
 from yolowatch.daemon.viewing import fleet_view
-from yolowatch.edges.nvml import DeviceReading
 from yolowatch.edges.pausing import Paused, PauseFile
 from yolowatch.errors import ConfigError
 from yolowatch.model import events
@@ -31,6 +30,7 @@ from yolowatch.model.control import (
     ResumeRun,
     Rollback,
 )
+from yolowatch.model.device import DeviceReading
 
 Perform = Callable[[Sequence[Do]], Sequence[str]]
 """Does what the fleet asks for; the sentences of what could not be put back."""
@@ -70,6 +70,16 @@ class Controller:
     def paused(self) -> bool:
         """Whether everything is."""
         return self._governor.paused.everything
+
+    @property
+    def sentence(self) -> str:
+        """The service in a line, for the one who started it."""
+        said = f"runs: {len(self._fleet.members)}"
+        if self._governor.paused.everything:
+            said += "; paused"
+        if self.config_trouble is not None:
+            said += f"; the configuration stays as it was: {self.config_trouble}"
+        return said
 
     def asked(self, event: events.ControlReceived) -> None:
         """Somebody asks for something: do it, then answer."""

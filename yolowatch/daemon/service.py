@@ -11,6 +11,7 @@ import os
 import queue
 import secrets
 import signal
+import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,19 +20,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from yolowatch.daemon import recover, threads
+from yolowatch.daemon import recover, signals, threads
 from yolowatch.daemon.controlling import Controller, Surroundings
-from yolowatch.daemon.devices import Devices
+from yolowatch.daemon.exporting import Watched
 from yolowatch.daemon.fleet import Fleet
-from yolowatch.daemon.front import Front
+from yolowatch.daemon.front import Front, all_runs
 from yolowatch.daemon.member import Do
+from yolowatch.daemon.observing import Observers
 from yolowatch.daemon.publishing import Publisher
 from yolowatch.daemon.reaching import Reacher
 from yolowatch.daemon.surveying import Surveyor
-from yolowatch.daemon.viewing import view_of
 from yolowatch.decide.discovery import worth_a_hook
-from yolowatch.edges import http, nvml, proc, statedir, terminal
-from yolowatch.edges.clock import Clock, SystemClock
+from yolowatch.edges import nvml, proc, statedir, terminal
+from yolowatch.edges.clock import SystemClock
 from yolowatch.edges.config_files import Documents
 from yolowatch.edges.config_watch import ConfigWatch
 from yolowatch.edges.control import ControlListener
@@ -39,6 +40,7 @@ from yolowatch.edges.discovery import Discovery
 from yolowatch.edges.journal import Journal
 from yolowatch.edges.listener import Listener
 from yolowatch.edges.pausing import PauseFile
+from yolowatch.edges.service_manager import ServiceManager
 from yolowatch.edges.solitude import only_daemon
 from yolowatch.edges.stage import stage
 from yolowatch.hands.launching import Hooking
@@ -61,11 +63,11 @@ from yolowatch.model.control import AttachTo, Detach
 from yolowatch.model.plan import Policy
 from yolowatch.model.printable import printable
 from yolowatch.model.service import ServiceConfig
-from yolowatch.model.view import FleetView, RunView
 
 _encode: Callable[[str, Mapping[str, Any]], bytes] = wire.encode
 _QUEUE_EVENTS = 8192
 _TICK_SECONDS = 0.5
+_PUBLISH_SECONDS = 1.0  # nobody scrapes more often
 _WORKERS = 16  # runs whose remediations can be on their way at once
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -94,14 +96,17 @@ class _Service:
         # Of the two kinds of queues the cheaper one; its bound is kept in `_post`.
         self._queue: queue.SimpleQueue[events.Event] = queue.SimpleQueue()
         self._over = threading.Event()
-        self._clock: Clock = SystemClock()
-        self._tick_at = self._clock.monotonic()
+        clock = self._clock = SystemClock()
+        self._tick_at = self._publish_at = self._clock.monotonic()
         config = options.config
         environment = options.environment or os.environ
         given = options.state_dir or (Path(config.state_dir) if config.state_dir else None)
         state = statedir.state_directory(given, environment)
         sockets = options.socket_dir or statedir.service_socket_directory(environment)
-        stack.enter_context(only_daemon(sockets))
+        address = sockets / "hook.sock"
+        self.manager = ServiceManager(os.environ)
+        handed = self.manager.handed("hook", address, socket.SOCK_SEQPACKET)
+        stack.enter_context(only_daemon(sockets, (address.name,) if handed else ()))
         self._journal = stack.enter_context(Journal(state / "journal.sqlite", self._clock))
         staged = stage(state)
         self.fleet = Fleet(
@@ -113,10 +118,13 @@ class _Service:
         )
         everybody = os.geteuid() == 0 or options.helper is not None
         uids = None if everybody else frozenset({os.geteuid(), 0})
-        self._listener = Listener(sockets / "hook.sock", self._post, uids=uids, clock=self._clock)
-        stack.callback(self._listener.close)
         driver = nvml.open_nvml()
-        stack.callback(driver.close)
+        self._observers = Observers(driver, self._clock, self._post)
+        beat = self._observers.heartbeats.of
+        self._listener = Listener(address, self._post, uids=uids, clock=self._clock, handed=handed)
+        self._listener.beat = beat("listener")
+        stack.callback(self._listener.close)
+        stack.callback(self._observers.close)
         self._hands = service_hands(
             options.helper,
             Hooking(staged.path, self._listener.path),
@@ -128,14 +136,12 @@ class _Service:
         )
         stack.callback(self._hands.close)
         self._reacher = Reacher(environment, state, self._listener.path, self._clock)
-        self._discovery = Discovery(self._post, self._clock, uids, worth_a_hook)
+        look = beat("discovery")
+        self._discovery = Discovery(self._post, self._clock, uids, worth_a_hook, beat=look)
         stack.callback(self._discovery.close)
         self._surveyor = Surveyor(self._hands, self._clock)
         self._workers = ThreadPoolExecutor(_WORKERS, "yolowatch-hands")
         stack.callback(self._workers.shutdown, wait=False, cancel_futures=True)
-        self._devices = Devices(driver, self._clock)
-        stack.callback(self._devices.close)
-        threads.start("devices", self._devices.work, self._thread_failed)
         self._control = ControlListener(
             sockets / "control.sock", self._post, self._clock, config.control_group
         )
@@ -144,29 +150,19 @@ class _Service:
             self.fleet, PauseFile(state), options.config_path, self._surroundings()
         )
         if options.config_path is not None:
-            self._watch = ConfigWatch(
-                options.config_path, self._post, self._clock, options.documents
-            )
+            self._watch = ConfigWatch(options.config_path, self._post, clock, options.documents)
             stack.callback(self._watch.close)
             self._watch.start()
-        self._publisher = Publisher(self._cores, self._listener, self._queue.qsize, self._clock)
-        for number in _SIGNALS:
-            before = signal.signal(number, lambda _number, _frame: self._over.set())
-            stack.callback(signal.signal, number, before)
-        self._front = Front(
-            state,
-            self._journal,
-            self._clock,
-            partial(_say, None),
-            self._thread_failed,
-            lambda: self.fleet.members,
-            self._view,
-            lambda: self.fleet.config.notifications,
+            signals.on(signal.SIGHUP, self._watch.reload, stack)
+        self._publisher = Publisher(
+            self._watched, self._listener, self._queue.qsize, self._clock, self._observers
         )
-        stack.callback(self._front.close)
-        if config.metrics is not None:
-            address = http.parse_address(config.metrics)
-            self._front.serve(address, config.web_config, self._publisher)
+        for number in _SIGNALS:
+            signals.on(number, self._over.set, stack)
+        shown = all_runs(self.fleet, self._controller, self._observers.devices)
+        told = (partial(_say, None), self._thread_failed)
+        self._front = stack.enter_context(Front(state, self._journal, self._clock, *told, shown))
+        self._front.serve(config.metrics, config.web_config, self._publisher)
 
     def run(self) -> int:
         for run, memento in recover.unfinished(self._journal, lambda text: _say(None, text)):
@@ -174,16 +170,21 @@ class _Service:
         self._front.recovered()
         self._listener.start()
         self._control.start()
+        self._observers.start(self._thread_failed)
         threads.start("discovery", self._discovery.work, self._thread_failed)
         _say(None, f"watching; hooks speak to {self._listener.path}")
+        self.manager.ready()
         while not self._over.is_set():
             event = self._next_event()
             began = self._clock.monotonic()
             self._take(event)
             self._front.turned(event)
             self._publisher.count(self._clock.monotonic() - began)
-            if isinstance(event, events.Tick):
+            if isinstance(event, events.Tick) and event.at >= self._publish_at:
+                self._publish_at = event.at + _PUBLISH_SECONDS
                 self._publisher.publish()
+                self.manager.alive(self._clock.monotonic(), self._controller.sentence)
+        self.manager.stopping()
         _say(None, "stopped; trainings go on")
         return 0
 
@@ -196,15 +197,12 @@ class _Service:
             case _:
                 self._perform(self.fleet.step(event))
 
-    def _view(self, runs: tuple[RunView, ...]) -> FleetView:
-        return view_of(runs, self.fleet, self._controller.paused, self._devices.readings())
-
     def _surroundings(self) -> Surroundings:
         return Surroundings(
             self._perform,
             self._control.answer,
             proc.owner,
-            self._devices.readings,
+            self._observers.devices.readings,
             lambda group: setattr(self._control, "group", group),
             self._reach,
         )
@@ -223,8 +221,11 @@ class _Service:
         member = self.fleet.members.get(run)
         return member.rule.policy if member is not None else self.fleet.config.policy
 
-    def _cores(self) -> dict[str, Any]:
-        return {run: member.core for run, member in self.fleet.members.items()}
+    def _watched(self) -> dict[str, Watched]:
+        return {
+            run: Watched(each.core, each.records, each.adoption.user, each.rule.mode)
+            for run, each in self.fleet.members.items()
+        }
 
     def _next_event(self) -> events.Event:
         now = self._clock.monotonic()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from yolowatch import __version__
 from yolowatch.daemon.core import Core
 from yolowatch.daemon.fleet import Fleet
 from yolowatch.daemon.healing import Healing
 from yolowatch.daemon.member import Member
-from yolowatch.edges.nvml import DeviceReading
+from yolowatch.model.device import DeviceReading
 from yolowatch.model.run import Memory
 from yolowatch.model.verdict import Kind
 from yolowatch.model.view import OVER, DeviceView, FleetView, MemoryView, PlanView, RunView
@@ -79,13 +80,18 @@ def run_view(member: Member, *, receipts: bool = True) -> RunView:
         precision=spec.precision if spec is not None else None,
         device=spec.device if spec is not None else None,
         memory=_memory(state.memory),
+        outlook=core.foreseeing.forecast.worst if core.alive else None,
         attempt=max(core.attempts - 1, 0),
         sentence=member.sentence,
         incidents=tuple(member.records.incidents.values()),
         plan=_plan(healing),
         replaced_files=len(healing.restorable),
-        receipts=tuple(each.to_json() for each in healing.receipts) if receipts else (),
+        receipts=_receipts(core) if receipts else (),
     )
+
+
+def _receipts(core: Core) -> tuple[Mapping[str, Any], ...]:
+    return tuple(r.to_json() for r in (*core.healing.receipts, *core.ordering.living.receipts))
 
 
 def _state(core: Core) -> str:

@@ -31,12 +31,13 @@ from yolowatch.model.identity import ProcessKey
 DROPPABLE_KINDS = ("sample", "footprints")
 
 _PEER_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
-_MESSAGES_PER_TURN = 64  # so that one flooding peer cannot starve the others
+_MESSAGES_PER_TURN = 160  # so that one flooding peer cannot starve the others
 _RETRY_SECONDS = 0.01
 # Between two turns: waking this thread and the one behind the queue costs more than a message does,
 # and no peer gets more than its messages of a turn read in it.
-_BREATH_SECONDS = 0.02
+_BREATH_SECONDS = 0.05
 _REMEMBERED_REFUSALS = 1024
+_BEAT_SECONDS = 5.0
 _decode: Callable[[bytes], tuple[str, Mapping[str, Any]]] = wire.decode
 
 
@@ -59,6 +60,7 @@ class _Peer:
 class Listener:
     """A listening socket at `path`, open to processes of `uids` only; None is everybody's.
 
+    `handed` is one that listens there already and outlives this listener: a service manager's.
     Raises AddressError where it cannot listen there. `dropped` counts messages lost to a full
     queue, `refused` connections that were not accepted or were cut.
     """
@@ -71,8 +73,11 @@ class Listener:
         uids: frozenset[int] | None,
         clock: Clock,
         bounds: Bounds = Bounds(),
+        handed: socket.socket | None = None,
     ) -> None:
         self.path = path
+        self.beat: Callable[[], None] = lambda: None  # called by the thread every few seconds
+        self._is_ours = handed is None  # else its address stays when this listener goes
         self.dropped = 0
         self.refused = 0
         self._post, self._uids, self._clock, self._bounds = post, uids, clock, bounds
@@ -83,7 +88,7 @@ class Listener:
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         mode = 0o666 if uids is None else 0o600
-        self._socket = _listening_socket(path, bounds.connections, mode)
+        self._socket = handed or _listening_socket(path, bounds.connections, mode)
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._socket, selectors.EVENT_READ)
@@ -102,11 +107,12 @@ class Listener:
     def serve(self) -> None:
         """Serve in this thread until `close` is called from another."""
         while not self._closing.is_set():
-            for key, _ in self._selector.select():
+            for key, _ in self._selector.select(_BEAT_SECONDS):
                 if key.fileobj is self._socket:
                     self._accept()
                 elif key.data is not None:
                     self._read(key.data)
+            self.beat()
             self._clock.sleep(_BREATH_SECONDS)
 
     def send(self, connection: int, message: bytes) -> bool:
@@ -139,7 +145,8 @@ class Listener:
         self._selector.close()
         self._socket.close()
         os.close(self._wake)
-        self.path.unlink(missing_ok=True)
+        if self._is_ours:
+            self.path.unlink(missing_ok=True)
 
     def _accept(self) -> None:
         try:

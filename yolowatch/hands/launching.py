@@ -18,12 +18,12 @@ from yolowatch.edges.markers import read_marker
 from yolowatch.edges.nvml import Nvml
 from yolowatch.edges.vault import NAME as VAULT
 from yolowatch.hands.detached import start_detached
-from yolowatch.hands.memory import wait_for_memory
+from yolowatch.hands.memory import wait_step
 from yolowatch.hands.port import Hands, Launched
-from yolowatch.model.actions import Launch
+from yolowatch.model.actions import Launch, Remediation
 from yolowatch.model.captured import Captured
 from yolowatch.model.identity import ProcessKey
-from yolowatch.model.plan import Edits, Policy, Start
+from yolowatch.model.plan import GUARDED_BATCHES, Edits, Policy, Start
 from yolowatch.model.receipt import ResumePoint
 from yolowatch.model.run import RunSpec
 from yolowatch.trainers.families import family
@@ -131,6 +131,12 @@ class Launcher:
         environment.pop("YOLOWATCH_EMERGENCY", None)
         if self._policy.mode == "auto" and self._policy.emergency != "never":
             environment["YOLOWATCH_EMERGENCY"] = self._policy.emergency
+        for name in ("YOLOWATCH_RESCUE", "YOLOWATCH_GUARD"):
+            environment.pop(name, None)
+        if self._policy.mode == "auto" and self._policy.rescue:
+            environment["YOLOWATCH_RESCUE"] = "1"
+        if self._policy.mode == "auto" and self._policy.guarded_start and request.edits is None:
+            environment["YOLOWATCH_GUARD"] = str(GUARDED_BATCHES)
         if request.edits is not None and request.edits.expandable_segments:
             _expand_segments(environment)
         if request.edits is not None and request.edits.pin_memory is False:
@@ -141,10 +147,9 @@ class Launcher:
             )
         return environment
 
-    def wait_for_memory(self, device: str | None, processes: Sequence[ProcessKey]) -> str:
-        """See `hands.memory`; bounded by the policy."""
-        seconds = self._policy.memory_wait_seconds
-        return wait_for_memory(device, processes, self._nvml, self._clock, seconds)
+    def wait_for_memory(self, order: Remediation) -> tuple[str, dict[str, object]]:
+        """See `hands.memory`; bounded by the policy and the plan."""
+        return wait_step(order, self._nvml, self._clock, self._policy.memory_wait_seconds)
 
 
 def _expand_segments(environment: dict[str, str]) -> None:

@@ -6,9 +6,11 @@ directory or code, so that whoever carries a plan out cannot be told to do anyth
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
+
+from yolowatch.model.thresholds import Thresholds
 
 
 class Cost(Enum):
@@ -71,6 +73,21 @@ class Start(Enum):
 
     RESUME = "resume"  # from `resume_epoch`, with the optimizer's state
     AFRESH = "afresh"  # nothing was saved yet: the run directory is used again
+    LIVE = "live"  # nowhere: the training was changed while it ran, and went on
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a device must have free before the next attempt may start, and how long to wait for it;
+    `reason` is what a person reads where it does not come. Only with `proof` a device that cannot
+    be read counts as one without room.
+    """
+
+    device_index: int  # in the driver's order
+    free_bytes: int
+    seconds: float
+    reason: str
+    proof: bool = True
 
 
 @dataclass(frozen=True)
@@ -89,6 +106,7 @@ class Plan:
     effective_batch: int | None = None
     original: Edits = Edits()  # the user's own values
     ranks: int = 1  # processes that share each batch
+    room: Room | None = None  # waited for before the relaunch; without it nothing is started
 
 
 @dataclass(frozen=True)
@@ -134,6 +152,17 @@ class Policy:
     levers: tuple[str, ...] = LEVERS  # those that may be used; others must be named: `opt_in`
     # After how many training batches at a narrowed range of sizes a wider one may be tried.
     widen_after_batches: int = 200
+    # What is foreseen is prevented in the training that runs, where its mode is auto.
+    prevention: bool = True
+    prevention_cooldown_seconds: float = 5.0  # between two orders that prevent something
+    leave_probability: float = 0.9  # from which on a training is ended to be started otherwise
+    guarded_start: bool = False  # no size above the image size in the first batches
+    rescue: bool = False  # a step or a validation that fails runs again in the same process
+    thresholds: Thresholds = field(default_factory=Thresholds)  # of the detectors
+
+
+GUARDED_BATCHES = 8
+"""So long no size above the image size comes, where the start is guarded."""
 
 
 @dataclass(frozen=True)
