@@ -11,10 +11,9 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from yolowatch.daemon import threads
 from yolowatch.daemon.core import Core
@@ -35,7 +34,6 @@ from yolowatch.hands.launching import Hooking, Launcher, as_child
 from yolowatch.hands.local import LocalHands
 from yolowatch.hands.port import Hands
 from yolowatch.hands.vaulting import Vaults
-from yolowatch.hook import wire
 from yolowatch.model import events
 from yolowatch.model.actions import (
     Action,
@@ -51,7 +49,6 @@ from yolowatch.model.actions import (
 from yolowatch.model.plan import Policy
 from yolowatch.model.printable import printable
 
-_encode: Callable[[str, Mapping[str, Any]], bytes] = wire.encode
 _QUEUE_EVENTS = 4096
 _TICK_SECONDS = 0.5
 _FROM_TERMINAL = 0x80  # SI_KERNEL: the terminal sent it to the whole foreground group
@@ -126,9 +123,8 @@ class _Supervision:
         listener.beat = self._observers.heartbeats.of("listener")
         self._listener = listener
         stack.callback(listener.close)
-        policy = options.policy
-        budget_bytes = round(policy.vault_gib * 2**30)
-        self._vaults = Vaults(self._clock, policy.keep_checkpoints, self._post, budget_bytes)
+        most = options.policy.keep_checkpoints, round(options.policy.vault_gib * 2**30)
+        self._vaults = Vaults(self._clock, most[0], self._post, most[1])
         stack.callback(self._observers.close)
         self._launcher = Launcher(
             options.command,
@@ -239,7 +235,7 @@ class _Supervision:
                 case Signal():
                     self._signal(action)
                 case Order():
-                    self._order(action)
+                    self._listener.order(action)
                 case VaultCheckpoint():
                     self._vaults.order(action)
                 case RunStep():
@@ -258,11 +254,6 @@ class _Supervision:
             self._hands.signal(action.process, action.number)
         except OSError as error:  # a program that changed its user
             self._say(f"process {action.process.pid} cannot be signalled ({error.strerror})")
-
-    def _order(self, action: Order) -> None:
-        """What does not arrive is not acknowledged, and the core says so in its time."""
-        fields = {"id": action.number, "name": action.name, "value": action.value}
-        self._listener.send(action.connection, _encode("order", fields))
 
     def _launch(self, action: Launch) -> events.Event:
         process = self._launcher.launch(action, None)

@@ -67,11 +67,6 @@ class Controller:
         self.config_trouble: str | None = None  # why the last change was not taken
 
     @property
-    def paused(self) -> bool:
-        """Whether everything is."""
-        return self._governor.paused.everything
-
-    @property
     def sentence(self) -> str:
         """The service in a line, for the one who started it."""
         said = f"runs: {len(self._fleet.members)}"
@@ -80,6 +75,11 @@ class Controller:
         if self.config_trouble is not None:
             said += f"; the configuration stays as it was: {self.config_trouble}"
         return said
+
+    @property
+    def paused(self) -> bool:
+        """Whether everything is."""
+        return self._governor.paused.everything
 
     def asked(self, event: events.ControlReceived) -> None:
         """Somebody asks for something: do it, then answer."""

@@ -13,8 +13,7 @@ import secrets
 import signal
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,8 +24,8 @@ from yolowatch.daemon.controlling import Controller, Surroundings
 from yolowatch.daemon.exporting import Watched
 from yolowatch.daemon.fleet import Fleet
 from yolowatch.daemon.front import Front, all_runs
-from yolowatch.daemon.member import Do
 from yolowatch.daemon.observing import Observers
+from yolowatch.daemon.performing import Performer, say
 from yolowatch.daemon.publishing import Publisher
 from yolowatch.daemon.reaching import Reacher
 from yolowatch.daemon.surveying import Surveyor
@@ -47,21 +46,8 @@ from yolowatch.hands.launching import Hooking
 from yolowatch.hands.service import service_hands
 from yolowatch.hook import wire
 from yolowatch.model import events
-from yolowatch.model.actions import (
-    Adopt,
-    Attach,
-    Forget,
-    Order,
-    RestoreFiles,
-    RunStep,
-    Say,
-    Signal,
-    VaultCheckpoint,
-    Watch,
-)
 from yolowatch.model.control import AttachTo, Detach
 from yolowatch.model.plan import Policy
-from yolowatch.model.printable import printable
 from yolowatch.model.service import ServiceConfig
 
 _encode: Callable[[str, Mapping[str, Any]], bytes] = wire.encode
@@ -140,8 +126,10 @@ class _Service:
         self._discovery = Discovery(self._post, self._clock, uids, worth_a_hook, beat=look)
         stack.callback(self._discovery.close)
         self._surveyor = Surveyor(self._hands, self._clock)
-        self._workers = ThreadPoolExecutor(_WORKERS, "yolowatch-hands")
-        stack.callback(self._workers.shutdown, wait=False, cancel_futures=True)
+        self._performer = Performer(
+            self._hands, self._listener, self._surveyor, self._reacher, self._queue.put
+        )
+        stack.callback(self._performer.close)
         self._control = ControlListener(
             sockets / "control.sock", self._post, self._clock, config.control_group
         )
@@ -160,19 +148,19 @@ class _Service:
         for number in _SIGNALS:
             signals.on(number, self._over.set, stack)
         shown = all_runs(self.fleet, self._controller, self._observers.devices)
-        told = (partial(_say, None), self._thread_failed)
+        told = (partial(say, None), self._thread_failed)
         self._front = stack.enter_context(Front(state, self._journal, self._clock, *told, shown))
         self._front.serve(config.metrics, config.web_config, self._publisher)
 
     def run(self) -> int:
-        for run, memento in recover.unfinished(self._journal, lambda text: _say(None, text)):
-            self._perform(self.fleet.restore(run, memento))
+        for run, memento in recover.unfinished(self._journal, lambda text: say(None, text)):
+            self._performer.perform(self.fleet.restore(run, memento))
         self._front.recovered()
         self._listener.start()
         self._control.start()
         self._observers.start(self._thread_failed)
         threads.start("discovery", self._discovery.work, self._thread_failed)
-        _say(None, f"watching; hooks speak to {self._listener.path}")
+        say(None, f"watching; hooks speak to {self._listener.path}")
         self.manager.ready()
         while not self._over.is_set():
             event = self._next_event()
@@ -185,7 +173,7 @@ class _Service:
                 self._publisher.publish()
                 self.manager.alive(self._clock.monotonic(), self._controller.sentence)
         self.manager.stopping()
-        _say(None, "stopped; trainings go on")
+        say(None, "stopped; trainings go on")
         return 0
 
     def _take(self, event: events.Event) -> None:
@@ -195,11 +183,11 @@ class _Service:
             case events.ConfigChanged():
                 self._controller.reconfigured(event)
             case _:
-                self._perform(self.fleet.step(event))
+                self._performer.perform(self.fleet.step(event))
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(
-            self._perform,
+            self._performer.perform,
             self._control.answer,
             proc.owner,
             self._observers.devices.readings,
@@ -211,11 +199,7 @@ class _Service:
         """As a person asked for it; answered when it is done."""
         verb = "attach" if isinstance(command, AttachTo) else "detach"
         policy = self.fleet.config.attach
-
-        def work() -> None:
-            said(self._reacher.command(verb, command.pid, policy))
-
-        threads.submit(self._workers, work, self._failed)
+        self._performer.submit(lambda: said(self._reacher.command(verb, command.pid, policy)))
 
     def _policy_of(self, run: str) -> Policy:
         member = self.fleet.members.get(run)
@@ -243,57 +227,6 @@ class _Service:
         self._queue.put(event)
         return True
 
-    def _perform(self, wanted: Sequence[Do]) -> list[str]:
-        """Do all of it; the sentences of what could not be put back."""
-        troubles: list[str] = []
-        for do in wanted:
-            run, action = do.run, do.action
-            match action:
-                case Say():
-                    _say(run, action.sentence)
-                case Signal():
-                    self._signal(action)
-                case Order():
-                    fields = {"id": action.number, "name": action.name, "value": action.value}
-                    self._listener.send(action.connection, _encode("order", fields))
-                case Watch():
-                    self._hands.watch(action.process)
-                case Adopt():
-                    self._work(partial(self._surveyor.survey, action))
-                case Attach():
-                    self._work(partial(self._reacher.attach, action))
-                case VaultCheckpoint() if run is not None:
-                    self._hands.vault(run, action)
-                case RunStep() if run is not None:
-                    self._work(partial(self._hands.step, run, action))
-                case RestoreFiles() if run is not None:
-                    found = self._hands.restore(run, action)
-                    for trouble in found:
-                        _say(run, trouble)
-                    troubles += found
-                case Forget() if run is not None:
-                    self._hands.forget(run)
-        return troubles
-
-    def _signal(self, action: Signal) -> None:
-        try:
-            self._hands.signal(action.process, action.number)
-        except OSError as error:
-            _say(None, f"process {action.process.pid} cannot be signalled ({error.strerror})")
-
-    def _work(self, effect: Callable[[], events.Event]) -> None:
-        """Have it done in a thread of its own, which answers with an event that is never lost."""
-        threads.submit(self._workers, lambda: self._queue.put(effect()), self._failed)
-
     def _thread_failed(self, name: str, trace: str) -> None:
         terminal.tell(trace)
-        _say(None, f"an internal error ended the thread {name}; the rest goes on")
-
-    def _failed(self, trace: str) -> None:
-        terminal.tell(trace)
-        _say(None, "an internal error ended a step; its run is left as it is")
-
-
-def _say(run: str | None, sentence: str) -> None:
-    name = "yolowatch" if run is None else f"yolowatch[{run}]"
-    terminal.tell(f"{name}: {printable(sentence, 2000)}")
+        say(None, f"an internal error ended the thread {name}; the rest goes on")

@@ -86,12 +86,15 @@ def run_view(member: Member, *, receipts: bool = True) -> RunView:
         incidents=tuple(member.records.incidents.values()),
         plan=_plan(healing),
         replaced_files=len(healing.restorable),
-        receipts=_receipts(core) if receipts else (),
+        receipts=_receipts(member) if receipts else (),
     )
 
 
-def _receipts(core: Core) -> tuple[Mapping[str, Any], ...]:
-    return tuple(r.to_json() for r in (*core.healing.receipts, *core.ordering.living.receipts))
+def _receipts(member: Member) -> tuple[Mapping[str, Any], ...]:
+    """Of the attempts, and of what was changed in one that went on."""
+    core = member.core
+    told = (*core.healing.receipts, *core.ordering.living.receipts)
+    return tuple(each.to_json() for each in told)
 
 
 def _state(core: Core) -> str:
