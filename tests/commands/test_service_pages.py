@@ -18,7 +18,11 @@ from tests.edges.test_notify import Receiver
 
 __all__ = ["service"]
 
-WORDS = "CUDA out of memory. Tried to allocate 2 GiB. <script>alert(1)</script> token=s3cr3t-word"
+WORDS = (
+    "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8.00 GiB of "
+    "which 512.00 MiB is free. Of the allocated memory 7.00 GiB is allocated by PyTorch, and "
+    "100.00 MiB is reserved by PyTorch but unallocated. <script>alert(1)</script> token=s3cr3t-word"
+)
 # A hook that says what it trains and dies of a hostile failure, with a script in every text.
 DYING = f"""
 import os, socket, sys, time
