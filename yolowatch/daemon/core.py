@@ -14,11 +14,13 @@ from dataclasses import replace
 
 from yolowatch.daemon import ending, sentences
 from yolowatch.daemon.attempt import Attempt
+from yolowatch.daemon.foreseeing import Foreseeing
 from yolowatch.daemon.healing import Healing
 from yolowatch.daemon.memento import Memento
 from yolowatch.daemon.mismatch import mismatch
 from yolowatch.daemon.ordering import Ordering
 from yolowatch.daemon.records import Records
+from yolowatch.daemon.sights import Sights
 from yolowatch.model import events
 from yolowatch.model.actions import Action, Finish, Say, Signal
 from yolowatch.model.fold import fold
@@ -27,12 +29,7 @@ from yolowatch.model.plan import Policy
 from yolowatch.model.run import RunSpec, RunState
 from yolowatch.model.verdict import Kind, Verdict
 
-_OF_A_PROCESS = (
-    events.HookConnected,
-    events.HookMessage,
-    events.HookGone,
-    events.ProcessExited,
-)
+_OF_A_PROCESS = (events.HookConnected, events.HookMessage, events.HookGone, events.ProcessExited)
 _MOST_EARLY, _COPIES = 4096, 8  # events kept in a remediation; copies whose names are remembered
 _DRAIN_SECONDS = 2.0  # how long the last messages of a dead process may take to arrive
 
@@ -45,12 +42,13 @@ class Core:
         self._attempts: list[Attempt] = []
         self._early: list[events.Event] = []
         self._finished = False
-        # What others may read between two steps.
         self.user: RunSpec | None = None
+        self.sights = Sights(records.run)
         self.healing = Healing(records, policy, adopted=adopted)
-        self._ordering = Ordering(records, self.healing)
+        self.foreseeing = Foreseeing(records)
+        self.ordering = Ordering(records, self.healing, self.foreseeing)
         self.verdicts: list[Verdict] = []
-        self.vaulted = 0
+        self.vaulted = 0  # these attributes others may read between two steps
 
     def remember(self) -> Memento | None:
         """What a successor of this daemon needs to know; None before the first attempt."""
@@ -88,6 +86,11 @@ class Core:
     def _judged(self) -> bool:
         """Whether the last attempt has ended and has its verdict: each attempt gets one."""
         return len(self.verdicts) >= self.attempts > 0
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The current attempt, dead or alive; to be read only."""
+        return self._attempts[-1] if self._attempts else None
 
     @property
     def process(self) -> ProcessKey | None:
@@ -129,7 +132,7 @@ class Core:
         if isinstance(event, events.Started):
             self._started(event)
             return []
-        if not self._attempts:
+        if self.sights.take(event) or not self._attempts:
             return []
         attempt = self._attempts[-1]
         if self.healing.under_way and isinstance(event, _OF_A_PROCESS):
@@ -172,7 +175,7 @@ class Core:
         if event.connection not in attempt.states:
             return []
         actions = self._told(attempt, event)
-        heard = self._ordering.heard(attempt, event.connection, event.kind, self.user, event.at)
+        heard = self.ordering.heard(attempt, event.connection, event.kind, self.user, event.at)
         return actions + heard
 
     def _told(self, attempt: Attempt, event: events.HookMessage) -> list[Action]:
@@ -250,7 +253,7 @@ class Core:
     def _tick(self, attempt: Attempt, at: float) -> list[Action]:
         if attempt.exited is None:
             helped = ending.help_to_exit(attempt, self.healing.acting_policy, at)
-            return self._ordering.tick(at) + helped
+            return self.ordering.tick(at) + self.foreseeing.look(attempt, at) + helped
         # Another daemon may have heard of the end before a reboot set the clock back.
         late = not 0 <= at - attempt.exited.at <= _DRAIN_SECONDS
         if not self._judged and late and not self.healing.under_way:
@@ -265,8 +268,7 @@ class Core:
         if event.process != attempt.process or attempt.exited is not None:
             return []
         attempt.exited = event
-        # Its last messages may still lie in the socket: the end of a connection is reported after
-        # everything that came through it.
+        # Its last messages may still lie in the socket: a connection's end comes after them.
         return [] if attempt.open else self._conclude(attempt, event)
 
     def _gone(self, attempt: Attempt, event: events.HookGone) -> list[Action]:
@@ -283,6 +285,7 @@ class Core:
         epoch = attempt.completed_epoch()
         self._records.ended(attempt.number, exited, verdict, None if epoch < 0 else epoch)
         self.healing.ended(attempt)
+        self.foreseeing.ended(attempt)
         status = attempt.exit_status()
         if attempt.distrusted is not None:
             # It was ended on purpose: even if it says that all is well, the training is not done.

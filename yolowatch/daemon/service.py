@@ -22,9 +22,10 @@ from typing import Any
 
 from yolowatch.daemon import recover, signals, threads
 from yolowatch.daemon.controlling import Controller, Surroundings
-from yolowatch.daemon.devices import Devices
+from yolowatch.daemon.exporting import Watched
 from yolowatch.daemon.fleet import Fleet
 from yolowatch.daemon.member import Do
+from yolowatch.daemon.observing import Observers
 from yolowatch.daemon.publishing import Publisher
 from yolowatch.daemon.reaching import Reacher
 from yolowatch.daemon.surveying import Surveyor
@@ -65,8 +66,8 @@ from yolowatch.model.service import ServiceConfig
 _encode: Callable[[str, Mapping[str, Any]], bytes] = wire.encode
 _QUEUE_EVENTS = 8192
 _TICK_SECONDS = 0.5
+_PUBLISH_SECONDS = 1.0  # nobody scrapes more often
 _WORKERS = 16  # runs whose remediations can be on their way at once
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class _Service:
         self._queue: queue.SimpleQueue[events.Event] = queue.SimpleQueue()
         self._over = threading.Event()
         self._clock: Clock = SystemClock()
-        self._tick_at = self._clock.monotonic()
+        self._tick_at = self._publish_at = self._clock.monotonic()
         config = options.config
         environment = options.environment or os.environ
         given = options.state_dir or (Path(config.state_dir) if config.state_dir else None)
@@ -115,10 +116,13 @@ class _Service:
         )
         everybody = os.geteuid() == 0 or options.helper is not None
         uids = None if everybody else frozenset({os.geteuid(), 0})
-        self._listener = Listener(address, self._post, uids=uids, clock=self._clock, handed=handed)
-        stack.callback(self._listener.close)
         driver = nvml.open_nvml()
-        stack.callback(driver.close)
+        self._observers = Observers(driver, self._clock, self._post)
+        beat = self._observers.heartbeats.of
+        self._listener = Listener(address, self._post, uids=uids, clock=self._clock, handed=handed)
+        self._listener.beat = beat("listener")
+        stack.callback(self._listener.close)
+        stack.callback(self._observers.close)
         self._hands = service_hands(
             options.helper,
             Hooking(staged.path, self._listener.path),
@@ -130,14 +134,12 @@ class _Service:
         )
         stack.callback(self._hands.close)
         self._reacher = Reacher(environment, state, self._listener.path, self._clock)
-        self._discovery = Discovery(self._post, self._clock, uids, worth_a_hook)
+        look = beat("discovery")
+        self._discovery = Discovery(self._post, self._clock, uids, worth_a_hook, beat=look)
         stack.callback(self._discovery.close)
         self._surveyor = Surveyor(self._hands, self._clock)
         self._workers = ThreadPoolExecutor(_WORKERS, "yolowatch-hands")
         stack.callback(self._workers.shutdown, wait=False, cancel_futures=True)
-        self._devices = Devices(driver, self._clock)
-        stack.callback(self._devices.close)
-        threads.start("devices", self._devices.work, self._thread_failed)
         self._control = ControlListener(
             sockets / "control.sock", self._post, self._clock, config.control_group
         )
@@ -151,10 +153,11 @@ class _Service:
             )
             stack.callback(self._watch.close)
             self._watch.start()
-            signals.on(signal.SIGHUP, self._watch.reload, stack)
-        self._publisher = Publisher(self._cores, self._listener, self._queue.qsize, self._clock)
-        for number in _SIGNALS:
-            signals.on(number, self._over.set, stack)
+            signals.on(stack, self._watch.reload, signal.SIGHUP)
+        self._publisher = Publisher(
+            self._watched, self._listener, self._queue.qsize, self._clock, self._observers
+        )
+        signals.on(stack, self._over.set, signal.SIGINT, signal.SIGTERM)
         if config.metrics is not None:
             server = http.HttpServer(http.parse_address(config.metrics), self._publisher.page)
             stack.callback(server.close)
@@ -167,6 +170,7 @@ class _Service:
             self._perform(self.fleet.restore(run, memento))
         self._listener.start()
         self._control.start()
+        self._observers.start(self._thread_failed)
         threads.start("discovery", self._discovery.work, self._thread_failed)
         _say(None, f"watching; hooks speak to {self._listener.path}")
         self.manager.ready()
@@ -175,9 +179,11 @@ class _Service:
             began = self._clock.monotonic()
             self._take(event)
             self._publisher.count(self._clock.monotonic() - began)
-            if isinstance(event, events.Tick):
+            if isinstance(event, events.Tick) and event.at >= self._publish_at:
+                self._publish_at = event.at + _PUBLISH_SECONDS
                 self._publisher.publish()
-                self.manager.alive(self._clock.monotonic(), self._controller.sentence)
+            if isinstance(event, events.Tick):
+                self.manager.alive(event.at, self._controller.sentence)
         self.manager.stopping()
         _say(None, "stopped; trainings go on")
         return 0
@@ -196,7 +202,7 @@ class _Service:
             self._perform,
             self._control.answer,
             proc.owner,
-            self._devices.readings,
+            self._observers.devices.readings,
             lambda group: setattr(self._control, "group", group),
             self._reach,
         )
@@ -215,8 +221,11 @@ class _Service:
         member = self.fleet.members.get(run)
         return member.rule.policy if member is not None else self.fleet.config.policy
 
-    def _cores(self) -> dict[str, Any]:
-        return {run: member.core for run, member in self.fleet.members.items()}
+    def _watched(self) -> dict[str, Watched]:
+        return {
+            run: Watched(each.core, each.records, each.adoption.user, each.rule.mode)
+            for run, each in self.fleet.members.items()
+        }
 
     def _next_event(self) -> events.Event:
         now = self._clock.monotonic()
