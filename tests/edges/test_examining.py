@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import datetime
 import json
 import os
 import socket
@@ -14,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import trustme
 
 from yolowatch.edges import examining, scraping
 from yolowatch.edges.clock import SystemClock
@@ -172,3 +174,30 @@ def test_nobody_there_is_a_reason() -> None:
         assert scraping.trouble_of_page(address, encrypted=False) == "Connection refused"
         assert scraping.is_scraped(f"http://{address}", None) == ("Connection refused", None)
     assert scraping.is_scraped("file:///etc/passwd", None)[1] is None
+
+
+def make_certificate(folder: Path, **validity: object) -> Path:
+    """A web configuration file with a certificate of an authority of its own."""
+    issued = trustme.CA().issue_cert("localhost", **validity)  # type: ignore[arg-type]
+    issued.private_key_pem.write_to_path(folder / "key.pem")
+    issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    web = folder / "web.yaml"
+    web.write_text("tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n")
+    return web
+
+
+def test_a_certificate_that_has_expired_is_seen(tmp_path: Path) -> None:
+    web, path = make_certificate(tmp_path), str(tmp_path / "cert.pem")
+    assert scraping.certificate(str(web)) == (path, None)
+    past = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)
+    make_certificate(tmp_path, not_before=past, not_after=past + datetime.timedelta(days=90))
+    assert scraping.certificate(str(web)) == (path, "certificate has expired")
+    (tmp_path / "cert.pem").write_text("nothing")
+    assert scraping.certificate(str(web))[1] is not None
+    (tmp_path / "cert.pem").unlink()
+    assert scraping.certificate(str(web)) == (path, "No such file or directory")
+    web.write_text("tls_server: {}")
+    assert "unknown key" in str(scraping.certificate(str(web))[1])
+    web.write_text("basic_auth_users: {}")
+    assert scraping.certificate(str(web)) == (None, None)
+    assert scraping.certificate(None) == (None, None)

@@ -114,6 +114,7 @@ def _facts(arguments: argparse.Namespace) -> Facts:
     path, config_trouble, found = _configuration(arguments, view)
     nvml_trouble, gpus, gpu_troubles = (None, 0, ()) if arguments.cpu else examining.gpus()
     attaches = found.attach in _GOES_IN
+    certificate, certificate_trouble = scraping.certificate(found.web_config)
     prometheus: str | None = arguments.prometheus
     asked = (None, None) if prometheus is None else scraping.is_scraped(prometheus, found.metrics)
     return Facts(
@@ -129,13 +130,13 @@ def _facts(arguments: argparse.Namespace) -> Facts:
         directories=_directories(arguments, found, view, system),
         config_path=None if path is None else str(path),
         config_trouble=config_trouble,
-        certificate=None,
-        certificate_trouble=None,
+        certificate=certificate,
+        certificate_trouble=certificate_trouble,
         scrape=ScrapeFacts(
             found.metrics,
             None
             if found.metrics is None
-            else scraping.trouble_of_page(found.metrics, encrypted=False),
+            else scraping.trouble_of_page(found.metrics, encrypted=certificate is not None),
             prometheus,
             *asked,
         ),

@@ -1,7 +1,7 @@
 """Asks the daemon's own page and a Prometheus whether metrics arrive, as a bounded client.
 
 The daemon's page is asked for its health alone: what it measures is Prometheus' to judge. Its
-certificate is not verified here, since it is looked at as a file.
+certificate is looked at as a file, and therefore not verified when the page is asked.
 """
 
 from __future__ import annotations
@@ -12,11 +12,37 @@ import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
+from pathlib import Path
 from typing import Any
+
+from yolowatch import config
+from yolowatch.edges.certificates import certificate_trouble
+from yolowatch.edges.files import read_bounded
+from yolowatch.errors import ConfigError
 
 _SECONDS = 5.0
 _MAX_BYTES = 8 << 20
 _REFUSED_WITHOUT_PASSWORD = 401
+
+
+def certificate(web_config: str | None) -> tuple[str | None, str | None]:
+    """The certificate with which the page is served, or the file that should name it, and why it
+    is of no use; None and None where the page is not encrypted.
+    """
+    if web_config is None:
+        return None, None
+    path = Path(web_config)
+    try:
+        body = read_bounded(path, _MAX_BYTES).decode()
+        tls = config.web(body, web_config, str(path.absolute().parent)).tls
+    except (ConfigError, OSError, UnicodeDecodeError) as error:
+        return web_config, getattr(error, "strerror", None) or str(error).rstrip(".")
+    if tls is None:
+        return None, None
+    try:
+        return tls.cert_file, certificate_trouble(tls.cert_file, tls.key_file)
+    except OSError as error:  # also what the library says of a file that is no certificate
+        return tls.cert_file, error.strerror or str(error)
 
 
 def trouble_of_page(address: str, *, encrypted: bool) -> str | None:
