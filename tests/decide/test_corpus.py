@@ -33,6 +33,7 @@ from yolowatch.model.verdict import Kind, Severity
 
 ALL = tuple(cases())
 OF_LIVING_RUNS = {
+    Kind.FORESEEN,
     Kind.NEAR_OOM, Kind.THRASHING, Kind.LEAK, Kind.DENSE_BATCHES, Kind.WEDGED_RANK, Kind.HOST_LEAK,
 }  # fmt: skip
 

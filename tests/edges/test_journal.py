@@ -174,7 +174,7 @@ def test_a_newer_schema_and_a_foreign_database_are_refused(tmp_path: Path) -> No
     with sqlite3.connect(newer) as connection:
         connection.execute(f"PRAGMA user_version = {database.SCHEMA_VERSION + 1}")
     connection.close()
-    with pytest.raises(StateError, match=r"newer yolowatch \(schema 3, this one knows 2\)"):
+    with pytest.raises(StateError, match=r"newer yolowatch \(schema 4, this one knows 3\)"):
         Journal(newer)
     foreign = tmp_path / "foreign.db"
     with sqlite3.connect(foreign) as connection:

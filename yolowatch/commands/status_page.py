@@ -8,6 +8,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
+from yolowatch.model.forecast import Outlook
 from yolowatch.model.printable import printable
 from yolowatch.model.quantity import bytes_text
 from yolowatch.model.view import DeviceView, FleetView, MemoryView, RunView
@@ -99,6 +100,8 @@ def one(run: RunView) -> str:
         known = "" if effective is None else f" = effective batch {effective}"
         lines += _entry("batch", batch(run) + known)
     lines += _entry("memory", memory(run.memory))
+    if run.outlook is not None:
+        lines += _entry("forecast", outlook(run.outlook))
     if run.sentence:
         lines += _entry("last said", run.sentence)
     for incident in run.incidents:
@@ -130,6 +133,15 @@ def memory(found: MemoryView) -> str:
     )
     known = [f"{name} {bytes_text(value)}" for name, value in named if value is not None]
     return ", ".join(known) or "unknown"
+
+
+def outlook(found: Outlook) -> str:
+    """The worst that is still to come, with the probability of a failure where it is known."""
+    text = f"{bytes_text(found.point_bytes)} in {printable(found.phase, 40)}"
+    text += f", in 99 of 100 cases at most {bytes_text(found.bound_bytes)}"
+    if found.probability is not None:
+        text += f"; probability of too little memory {found.probability:.0%}"
+    return text
 
 
 def _size(run: RunView) -> str | None:

@@ -51,7 +51,7 @@ def run_metrics(run: str, watched: Watched, state: RunState, ledger: Ledger) -> 
         vaulted=core.vaulted,
         predicted_peak_bytes=receipts[-1].plan.predicted_peak_bytes if receipts else None,
         ranks=attempt.group() if attempt is not None else (),
-        outlook=sights.outlook,
+        outlook=core.foreseeing.forecast.worst,
         host=sights.host or RunHost(),
         spent=ledger.spent(core),
         pids=frozenset(each.pid for each in attempt.everyone())

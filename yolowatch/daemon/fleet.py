@@ -194,6 +194,7 @@ class Fleet:
         reason: str | None = None,
     ) -> Member:
         rule = rule_of(self.config, self.own_uid, adoption, run_dir, reason)
+        records.owner = adoption.uid
         core = Core(records, rule.policy, adopted=True)
         core.healing.paused = self.pause_of(run)
         self.members[run] = Member(run, adoption, rule, records, core, reason)

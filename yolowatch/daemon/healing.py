@@ -20,7 +20,7 @@ from yolowatch.model.actions import GRACE, STEPS, Action, Finish, RestoreFiles, 
 from yolowatch.model.plan import Plan, Policy, Refusal
 from yolowatch.model.receipt import FileChange, Receipt, with_outcome
 from yolowatch.model.run import RunSpec
-from yolowatch.model.verdict import Verdict
+from yolowatch.model.verdict import Kind, Verdict
 
 
 class Healing:
@@ -28,7 +28,7 @@ class Healing:
 
     def __init__(self, records: Records, policy: Policy, *, adopted: bool = False) -> None:
         self._records = records
-        self._adopted = adopted
+        self.adopted = adopted
         self.policy = policy
         self.restorable: dict[str, FileChange] = {}
         self.remedy: Remedy | None = None
@@ -85,7 +85,7 @@ class Healing:
     ) -> list[Action]:
         """What to do about a memory failure that has ended an attempt with this exit status."""
         incident = self._records.incident(attempt.number, verdict)
-        if self.receipts:
+        if self.receipts and verdict.kind is not Kind.FORESEEN:
             self._amend(with_outcome(self.receipts[-1], f"failed again: {verdict.sentence}"))
         said: list[Action] = [Say(verdict.sentence)]
         if self.policy.mode == "observe":
@@ -100,7 +100,7 @@ class Healing:
         self.planned += 1
         said.append(Say(sentences.planned(decision)))
         recommend = self.policy.mode == "recommend"
-        if recommend and not self._adopted:
+        if recommend and not self.adopted:
             self._records.end_plan(plan_id, "recommended")
             self._records.close(incident, "recommended")
             return [*said, Say("mode recommend: nothing is changed"), Finish(status)]
@@ -112,7 +112,7 @@ class Healing:
             user,
             has_saved=self.lessons.saved,
             copies=self.copies,
-            adopted=self._adopted,
+            adopted=self.adopted,
         )
         self.remedy = Remedy(order, verdict, attempt.state(), attempt.ended_at, status)
         return [*said, *(self._wait("mode recommend") if recommend else self._take())]

@@ -15,6 +15,7 @@ from yolowatch.edges import plain
 from yolowatch.edges.journal import Journal
 from yolowatch.errors import StateError
 from yolowatch.model import events
+from yolowatch.model.forecast import LawKey, Lesson
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Plan
 from yolowatch.model.receipt import FileChange, Receipt
@@ -32,6 +33,7 @@ class Records:
         self._say = say
         self._attempt = 0
         self.trouble: str | None = None
+        self.owner: int | None = None  # the user whose run it is, where there are several
         self.run = run
         self.incidents: dict[str, IncidentView] = {}  # as people see them
         self._try(self._recall)
@@ -146,6 +148,22 @@ class Records:
     def remember(self, memento: RunMemento) -> bool:
         """Whether a successor would find the run as it is now."""
         return self._try(lambda: self._journal.write_memento(self.run, plain.to_json(memento)))
+
+    def lesson(self, key: LawKey) -> Lesson | None:
+        """What earlier runs of this kind and owner taught; nothing where it cannot be read."""
+        found: list[str | None] = []
+        self._try(lambda: found.append(self._journal.lesson(self._kind(key))))
+        try:
+            return plain.from_json(Lesson, found[0]) if found and found[0] else None
+        except ValueError:
+            return None
+
+    def learn(self, key: LawKey, lesson: Lesson) -> None:
+        """Keep what a training has taught, for others of its owner alone: nobody else trusts it."""
+        self._try(lambda: self._journal.write_lesson(self._kind(key), plain.to_json(lesson)))
+
+    def _kind(self, key: LawKey) -> str:
+        return plain.to_json({"owner": self.owner, "key": key})
 
     def forget(self) -> None:
         """Nobody needs to go on with the run."""

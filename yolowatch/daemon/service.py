@@ -64,6 +64,7 @@ from yolowatch.model.service import ServiceConfig
 _encode: Callable[[str, Mapping[str, Any]], bytes] = wire.encode
 _QUEUE_EVENTS = 8192
 _TICK_SECONDS = 0.5
+_PUBLISH_SECONDS = 1.0  # nobody scrapes more often
 _WORKERS = 16  # runs whose remediations can be on their way at once
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -93,7 +94,7 @@ class _Service:
         self._queue: queue.SimpleQueue[events.Event] = queue.SimpleQueue()
         self._over = threading.Event()
         self._clock: Clock = SystemClock()
-        self._tick_at = self._clock.monotonic()
+        self._tick_at = self._publish_at = self._clock.monotonic()
         config = options.config
         environment = options.environment or os.environ
         given = options.state_dir or (Path(config.state_dir) if config.state_dir else None)
@@ -174,7 +175,8 @@ class _Service:
             began = self._clock.monotonic()
             self._take(event)
             self._publisher.count(self._clock.monotonic() - began)
-            if isinstance(event, events.Tick):
+            if isinstance(event, events.Tick) and event.at >= self._publish_at:
+                self._publish_at = event.at + _PUBLISH_SECONDS
                 self._publisher.publish()
         _say(None, "stopped; trainings go on")
         return 0

@@ -1,4 +1,4 @@
-"""What is known of a run beside what its hooks say: its GPUs, the host's memory, what is forecast.
+"""What is known of a run beside what its hooks say: its GPUs and the host's memory.
 
 Owned by the core, which folds the events in; it decides nothing. None is unknown: nobody has looked
 yet, or what was seen is too old to be believed, which whoever reads `at` judges.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from yolowatch.model import events
 from yolowatch.model.device import DeviceReading
-from yolowatch.model.forecast import Outlook
 from yolowatch.model.host import RunHost
 
 
@@ -21,7 +20,6 @@ class Sights:
         self.devices_at: float | None = None
         self.host: RunHost | None = None
         self.host_at: float | None = None
-        self.outlook: Outlook | None = None  # for the attempt that runs
 
     def take(self, event: events.Event) -> bool:
         """Whether the event was one of these, and is folded in."""

@@ -68,12 +68,13 @@ def run_view(member: Member) -> RunView:
         precision=spec.precision if spec is not None else None,
         device=spec.device if spec is not None else None,
         memory=_memory(state.memory),
+        outlook=core.foreseeing.forecast.worst if core.alive else None,
         attempt=max(core.attempts - 1, 0),
         sentence=member.sentence,
         incidents=tuple(member.records.incidents.values()),
         plan=_plan(healing),
         replaced_files=len(healing.restorable),
-        receipts=tuple(receipt.to_json() for receipt in healing.receipts),
+        receipts=tuple(r.to_json() for r in (*healing.receipts, *core.ordering.living.receipts)),
     )
 
 

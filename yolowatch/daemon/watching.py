@@ -20,6 +20,7 @@ from yolowatch.decide.track import Track
 from yolowatch.decide.watch_around import HostTrack
 from yolowatch.model.actions import Action, Say
 from yolowatch.model.device import DeviceReading, used_by
+from yolowatch.model.forecast import Outlook
 from yolowatch.model.run import RunState
 from yolowatch.model.surroundings import Around
 from yolowatch.model.verdict import Kind, Verdict
@@ -50,15 +51,15 @@ class Watching:
         self._records, self._healing, self._sights = records, healing, sights
         self._seen = _Seen(-1)
 
-    def look(self, attempt: Attempt, at: float) -> list[Action]:
-        """What is to be said of the attempt that runs."""
+    def look(self, attempt: Attempt, at: float, outlook: Outlook | None = None) -> list[Action]:
+        """What is to be said of the attempt that runs, and for which this is forecast."""
         seen = self._of(attempt)
         if seen.looked_at is not None and 0 <= at - seen.looked_at < _EVERY_SECONDS:
             return []
         seen.looked_at = at
         self._locate(seen, attempt, at)
         thresholds = self._healing.policy.thresholds
-        found = tuple(self._findings(seen, attempt, at))
+        found = tuple(self._findings(seen, attempt, outlook, at))
         seen.vigil, change = sustained.fold(seen.vigil, found, at, thresholds.cooldown_seconds)
         for kind in change.over:
             self._records.close(seen.opened.pop(kind), PASSED)
@@ -104,8 +105,13 @@ class Watching:
         newest = (each for each in self._sights.devices or () if each.index == index)
         return next(newest, seen.device)
 
-    def _findings(self, seen: _Seen, attempt: Attempt, at: float) -> Iterator[Finding]:
-        thresholds = self._healing.policy.thresholds
+    def _findings(
+        self, seen: _Seen, attempt: Attempt, outlook: Outlook | None, at: float
+    ) -> Iterator[Finding]:
+        policy = self._healing.policy
+        thresholds = policy.thresholds
+        if policy.mode == "auto" and policy.prevention:
+            outlook = None  # what is foreseen is prevented, and said with that
         pids = frozenset(each.pid for each in attempt.everyone())
         kinds: set[Kind] = set()
         for connection, state in attempt.states.items():
@@ -127,7 +133,7 @@ class Watching:
         beside = (
             watch_around.wedged_rank(ranks, at, thresholds),
             watch_around.device_fault(seen.device, _since(seen.xids, seen.device)),
-            watch_around.forecast(self._sights.outlook, thresholds),
+            watch_around.forecast(outlook, thresholds),
         )
         for each in beside:
             if each is not None and each.kind not in kinds:

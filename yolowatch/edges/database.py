@@ -15,7 +15,7 @@ from yolowatch.edges.clock import Clock
 from yolowatch.edges.mounts import is_network_filesystem
 from yolowatch.errors import StateError
 
-SCHEMA_VERSION = 2  # 2: mementos of adopted runs
+SCHEMA_VERSION = 3  # 2: mementos of adopted runs; 3: lessons
 APPLICATION_ID = 0x59574A31  # "YWJ1": marks the file as ours
 BUSY_SECONDS = 30.0
 _SCHEMA = Path(__file__).with_name("journal.sql")

@@ -19,6 +19,8 @@ from yolowatch.edges.journal_reader import JournalReader
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Plan
 
+MOST_LESSONS = 1000
+
 
 class Journal(JournalReader):
     """An open journal, usable from any thread. Every method may raise StateError."""
@@ -198,6 +200,19 @@ class Journal(JournalReader):
     def forget_memento(self, run: str) -> None:
         """The run is over: nobody goes on with it."""
         self._execute("DELETE FROM mementos WHERE run = ?", (run,))
+
+    def write_lesson(self, kind: str, body: str) -> None:
+        """What a training has taught of its kind; the oldest lessons make room."""
+        self._execute(
+            "INSERT INTO lessons (kind, body, at) VALUES (?, ?, ?) ON CONFLICT (kind)"
+            " DO UPDATE SET body = excluded.body, at = excluded.at",
+            (kind, body, self._clock.wall()),
+        )
+        self._execute(
+            "DELETE FROM lessons WHERE kind NOT IN"
+            " (SELECT kind FROM lessons ORDER BY at DESC LIMIT ?)",
+            (MOST_LESSONS,),
+        )
 
     def _step(self, plan: str, step: str, state: str, detail: str) -> None:
         self._insert(

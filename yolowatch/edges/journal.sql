@@ -101,6 +101,13 @@ CREATE TABLE IF NOT EXISTS mementos (
     at REAL NOT NULL
 );
 
+-- What runs have taught of the memory of their kind: the first guess of the next one.
+CREATE TABLE IF NOT EXISTS lessons (
+    kind TEXT PRIMARY KEY,           -- JSON: everything that the memory of a batch depends on
+    body TEXT NOT NULL,              -- JSON
+    at REAL NOT NULL
+);
+
 CREATE INDEX IF NOT EXISTS attempts_by_run ON attempts (run);
 CREATE INDEX IF NOT EXISTS incidents_by_run ON incidents (run);
 CREATE INDEX IF NOT EXISTS plans_by_run ON plans (run);

@@ -123,6 +123,11 @@ class JournalReader:
         rows = self._rows("SELECT run, body FROM mementos ORDER BY at")
         return tuple((row["run"], row["body"]) for row in rows)
 
+    def lesson(self, kind: str) -> str | None:
+        """What was learnt of trainings of this kind."""
+        rows = self._rows("SELECT body FROM lessons WHERE kind = ?", (kind,))
+        return str(rows[0]["body"]) if rows else None
+
     def _plan(self, row: sqlite3.Row) -> PlanRecord:
         steps = self._rows("SELECT * FROM steps WHERE plan = ? ORDER BY sequence", (row["id"],))
         return _record(

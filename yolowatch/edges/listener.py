@@ -31,11 +31,11 @@ from yolowatch.model.identity import ProcessKey
 DROPPABLE_KINDS = ("sample", "footprints")
 
 _PEER_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
-_MESSAGES_PER_TURN = 64  # so that one flooding peer cannot starve the others
+_MESSAGES_PER_TURN = 160  # so that one flooding peer cannot starve the others
 _RETRY_SECONDS = 0.01
 # Between two turns: waking this thread and the one behind the queue costs more than a message does,
 # and no peer gets more than its messages of a turn read in it.
-_BREATH_SECONDS = 0.02
+_BREATH_SECONDS = 0.05
 _REMEMBERED_REFUSALS = 1024
 _BEAT_SECONDS = 5.0
 _decode: Callable[[bytes], tuple[str, Mapping[str, Any]]] = wire.decode

@@ -23,3 +23,46 @@ class Outlook:
     bound_bytes: int | None = None
     probability: float | None = None
     capacity_bytes: int | None = None
+    from_step: int | None = None
+    """The training batch of the attempt, counted from 0, from which on it may come."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """All that is still to come of one attempt; `outlooks` the most probable failure first.
+
+    `notes` say on what it rests, or why nothing is said.
+    """
+
+    outlooks: tuple[Outlook, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def worst(self) -> Outlook | None:
+        """The one to tell first: the most probable failure, then the highest peak."""
+        return self.outlooks[0] if self.outlooks else None
+
+
+@dataclass(frozen=True)
+class LawKey:
+    """All that the memory of a batch depends on: the same key, the same law."""
+
+    trainer: str
+    model: str
+    classes: int
+    optimizer: str
+    precision: str
+    image_size: int
+    torch: str
+    device: str  # the GPU's name, or "cpu"
+    parameter_bytes: int
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What earlier runs with one key taught: bytes a pixel of a batch, and a fixed part."""
+
+    training_bytes_per_pixel: float
+    training_fixed_bytes: float = 0.0
+    validation_bytes_per_pixel: float | None = None
+    runs: int = 1

@@ -27,6 +27,7 @@ class Kind(Enum):
     CUDA_OOM = "cuda-oom"
     CPU_OOM = "cpu-oom"  # the CPU allocator failed: a device like any other
     HOST_OOM = "host-oom"  # the host's memory, of which the batch is no part
+    FORESEEN = "foreseen-oom"  # it is to come; the training goes on, or has left before it
     HANDLED_OOM = "handled-oom"  # the program caught the failure and decided for itself
     INTERRUPTED = "interrupted"
     KILLED = "killed"  # by a signal that nobody here sent; the cause is unknown
@@ -55,7 +56,7 @@ class Kind(Enum):
     @property
     def is_oom(self) -> bool:
         """Whether a smaller footprint is an answer to it."""
-        return self in (Kind.CUDA_OOM, Kind.CPU_OOM, Kind.FRAGMENTATION) or self.is_host
+        return self in _OF_A_DEVICE or self.is_host
 
     @property
     def is_host(self) -> bool:
@@ -89,7 +90,8 @@ class Kind(Enum):
 
 # Nothing answers these by itself: a person is needed.
 _CRITICAL = (Kind.FREE_MEMORY, Kind.LIBRARY, Kind.DEVICE_FAULT, Kind.RANK_LOST, Kind.WEDGED_RANK)
-_INFO = (Kind.DENSE_BATCHES, Kind.HANDLED_OOM)
+_OF_A_DEVICE = (Kind.CUDA_OOM, Kind.CPU_OOM, Kind.FRAGMENTATION, Kind.FORESEEN)
+_INFO = (Kind.DENSE_BATCHES, Kind.HANDLED_OOM, Kind.FORESEEN)
 
 
 class Where(Enum):

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from yolowatch.model.forecast import Outlook
+
 STATES = (
     "starting",
     "training",
@@ -86,6 +88,7 @@ class RunView:
     precision: str | None = None
     device: str | None = None
     memory: MemoryView = MemoryView()
+    outlook: Outlook | None = None  # the worst that is still to come
     attempt: int = 0
     sentence: str = ""  # the last one said of it
     incidents: tuple[IncidentView, ...] = ()

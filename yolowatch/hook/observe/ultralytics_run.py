@@ -3,7 +3,7 @@
 import os
 import sys
 
-from ..levers import checkpointing, eight_bit, host_memory, pruning
+from ..levers import checkpointing, departing, eight_bit, guarding, host_memory, pruning
 from ..place import place
 from . import layers
 
@@ -97,6 +97,10 @@ def describe(trainer):
         "pruned": pruning.Pruned.part if model is not None else None,
         "prunable": pruning.available(),
         "eight_bit": eight_bit.available(),
+        "guarded": guarding.guard.active,
+        "leaving": departing.departure.wanted,
+        "classes": classes_of(model),
+        "gpu": gpu_of(trainer.device),
     }
 
 
@@ -130,6 +134,19 @@ def ratio_of(scale):
         ratio = getattr(getattr(drawing, "random", None), "ratio", None)
         return 0.5 if ratio is None else ratio
     return float(scale or 0.0)
+
+
+def classes_of(model):
+    """How many classes the network tells apart, or None."""
+    classes = getattr(model, "nc", None)
+    return classes if isinstance(classes, int) and classes >= 0 else None
+
+
+def gpu_of(device):
+    """The name of the CUDA device that is trained on, or None."""
+    if device.type != "cuda":
+        return None
+    return sys.modules["torch"].cuda.get_device_name(device)
 
 
 def _autocast(trainer):

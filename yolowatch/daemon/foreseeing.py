@@ -1,0 +1,120 @@
+"""What is forecast for the attempt that runs, kept up to date cheaply, said when it matters.
+
+Owned by the core, and like it without clock or thread. The forecast is made anew at most once a
+second, and only when something was learnt: a footprint, a changed description, another capacity.
+It is said when it is first known and whenever the danger grows, never more often. It acts on
+nothing: preventing is somebody else's, who reads `forecast` here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from yolowatch.daemon.attempt import Attempt
+from yolowatch.decide.forecast_points import settled_capacity
+from yolowatch.decide.learning import key_of, lesson_of
+from yolowatch.decide.outlook import foresee
+from yolowatch.model.actions import Action, Say
+from yolowatch.model.forecast import Forecast, LawKey, Lesson, Outlook
+from yolowatch.model.quantity import bytes_text
+from yolowatch.model.run import Footprint, RunSpec, RunState
+
+_PAUSE_SECONDS = 1.0
+# From this probability of a failure on it is said; each is said once an attempt.
+DANGERS = ((0.5, "is expected not to fit"), (0.1, "may not fit"), (0.0, "is expected to fit"))
+
+
+class LessonBook(Protocol):
+    """Where lessons of earlier runs are found and kept."""
+
+    def lesson(self, key: LawKey) -> Lesson | None:
+        """What was learnt of trainings with this key."""
+
+    def learn(self, key: LawKey, lesson: Lesson) -> None:
+        """Keep what this training has taught."""
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What a forecast is made from, of one moment."""
+
+    footprints: tuple[Footprint, ...]
+    spec: RunSpec | None
+    capacity_bytes: int | None
+    most_boxes: int | None
+
+
+class Foreseeing:
+    """Of one run; `most_boxes` are those of the densest image of its data set."""
+
+    def __init__(self, book: LessonBook) -> None:
+        self._book = book
+        self.most_boxes: int | None = None
+        self._begin(-1)
+
+    def _begin(self, attempt: int) -> None:
+        self.forecast = Forecast()
+        self._attempt = attempt
+        self._at: float | None = None
+        self._known: _Known | None = None
+        self._key: LawKey | None = None
+        self._lesson: Lesson | None = None
+        self._danger = len(DANGERS)  # index of the worst that was said
+
+    def look(self, attempt: Attempt, at: float) -> list[Action]:
+        """Time passes: forecast anew where something was learnt; what is to be said of it."""
+        if attempt.number != self._attempt:
+            self._begin(attempt.number)
+        # A clock that was set back must not silence it.
+        if self._at is not None and 0.0 <= at - self._at < _PAUSE_SECONDS:
+            return []
+        self._at = at
+        state = attempt.state()
+        fresh = _Known(state.footprints, state.spec, settled_capacity(state), self.most_boxes)
+        if fresh == self._known:
+            return []
+        self._known = fresh
+        self._recall(state)
+        self.forecast = foresee(state, lesson=self._lesson, most_boxes=self.most_boxes)
+        return self._say(self.forecast.worst)
+
+    def ended(self, attempt: Attempt) -> None:
+        """What the attempt has taught is kept for the next run of its kind."""
+        state = attempt.state()
+        key = key_of(state) if attempt.number == 0 else None
+        if key is None:
+            return
+        before = self._book.lesson(key)
+        lesson = lesson_of(state, before)
+        if lesson is not None and lesson != before:
+            self._book.learn(key, lesson)
+
+    def _recall(self, state: RunState) -> None:
+        """What earlier runs of this kind taught, asked for once a kind."""
+        key = key_of(state)
+        if key is not None and key != self._key:
+            self._key, self._lesson = key, self._book.lesson(key)
+
+    def _say(self, worst: Outlook | None) -> list[Action]:
+        if worst is None or worst.probability is None:
+            return []
+        danger = next(i for i, (least, _) in enumerate(DANGERS) if worst.probability >= least)
+        if danger >= self._danger:
+            return []
+        self._danger = danger
+        return [Say(sentence(worst))]
+
+
+def sentence(worst: Outlook) -> str:
+    """What is to come, for a person: `worst` has a probability."""
+    likely = worst.probability or 0.0
+    words = next(words for least, words in DANGERS if likely >= least)
+    where = {"backward": "the largest training batch", "optimizer": "the first optimizer step"}
+    what = where.get(worst.phase, worst.phase)
+    figures = (
+        f"{bytes_text(worst.point_bytes)}, in 99 of 100 cases at most "
+        f"{bytes_text(worst.bound_bytes)}, of {bytes_text(worst.capacity_bytes)}"
+    )
+    since = "" if worst.from_step is None else f", from batch {worst.from_step} on"
+    return f"forecast: {what} {words} ({figures}; probability {likely:.0%}{since})"
