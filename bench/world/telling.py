@@ -136,8 +136,8 @@ class Teller:
         text = (
             f"CUDA out of memory. Tried to allocate {asked} bytes. GPU 0 has a total capacity of "
             f"{round(batch.available)} bytes of which {free} bytes is free. Of the allocated "
-            f"memory {allocated} bytes is allocated by PyTorch, and {round(lost)} bytes is reserved by "
-            "PyTorch but unallocated."
+            f"memory {allocated} bytes is allocated by PyTorch, and {round(lost)} bytes is "
+            "reserved by PyTorch but unallocated."
         )
         place = Place(**self._place(batch))
         words = LastWords(

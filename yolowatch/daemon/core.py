@@ -47,7 +47,7 @@ class Core:
         self.healing = Healing(records, policy, adopted=adopted)
         self.foreseeing = Foreseeing(records)
         self.ordering = Ordering(records, self.healing, self.foreseeing)
-        self._watching = Watching(records, self.healing, self.sights)
+        self._watching = Watching(records, self.healing, self.sights, self.foreseeing)
         self.verdicts: list[Verdict] = []
         self.vaulted = 0  # others may read these between two steps
 
@@ -55,14 +55,9 @@ class Core:
         """What a successor of this daemon needs to know; None before the first attempt."""
         if not self._attempts:
             return None
-        return Memento(
-            self.user,
-            self._attempts[-1].remember(),
-            remembering.remember(self.healing),
-            tuple(self.verdicts),
-            self.healing.copies,
-            self.vaulted,
-        )
+        attempt, healing = self._attempts[-1].remember(), remembering.remember(self.healing)
+        ended = (tuple(self.verdicts), self.healing.copies, self.vaulted)
+        return Memento(self.user, attempt, healing, *ended)
 
     def restore(self, memento: Memento) -> list[Action]:
         """Become what another daemon's core was; what it was doing is asked for again."""
@@ -70,8 +65,7 @@ class Core:
         self._attempts = [Attempt.restored(memento.attempt)]
         remembering.restore(self.healing, memento.healing)
         self.healing.copies = memento.copies
-        self.verdicts = list(memento.verdicts)
-        self.vaulted = memento.vaulted
+        self.verdicts, self.vaulted = list(memento.verdicts), memento.vaulted
         return self.healing.go_on()
 
     def owns(self, event: events.HookConnected) -> bool:
@@ -244,8 +238,8 @@ class Core:
     def _tick(self, attempt: Attempt, at: float) -> list[Action]:
         if attempt.exited is None:
             helped = ending.help_to_exit(attempt, self.healing.acting_policy, at)
-            said = self.ordering.tick(at) + self.foreseeing.look(attempt, at) + helped
-            return said + self._watching.look(attempt, at, self.foreseeing.forecast.worst)
+            said = self.foreseeing.look(attempt, at) + self._watching.look(attempt, at)
+            return self.ordering.tick(at) + helped + said
         # Another daemon may have heard of the end before a reboot set the clock back.
         late = not 0 <= at - attempt.exited.at <= _DRAIN_SECONDS
         if not self._judged and late and not self.healing.under_way:

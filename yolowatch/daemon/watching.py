@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from yolowatch.daemon.attempt import Attempt
+from yolowatch.daemon.foreseeing import Foreseeing
 from yolowatch.daemon.healing import Healing
 from yolowatch.daemon.records import Records
 from yolowatch.daemon.sights import Sights
@@ -20,7 +21,6 @@ from yolowatch.decide.track import Track
 from yolowatch.decide.watch_around import HostTrack
 from yolowatch.model.actions import Action, Say
 from yolowatch.model.device import DeviceReading, used_by
-from yolowatch.model.forecast import Outlook
 from yolowatch.model.run import RunState
 from yolowatch.model.surroundings import Around
 from yolowatch.model.verdict import Kind, Verdict
@@ -47,19 +47,22 @@ class _Seen:
 class Watching:
     """Of one run; `look` is called with every tick, `around` when an attempt has ended."""
 
-    def __init__(self, records: Records, healing: Healing, sights: Sights) -> None:
+    def __init__(
+        self, records: Records, healing: Healing, sights: Sights, foreseeing: Foreseeing
+    ) -> None:
         self._records, self._healing, self._sights = records, healing, sights
+        self._foreseeing = foreseeing
         self._seen = _Seen(-1)
 
-    def look(self, attempt: Attempt, at: float, outlook: Outlook | None = None) -> list[Action]:
-        """What is to be said of the attempt that runs, and for which this is forecast."""
+    def look(self, attempt: Attempt, at: float) -> list[Action]:
+        """What is to be said of the attempt that runs."""
         seen = self._of(attempt)
         if seen.looked_at is not None and 0 <= at - seen.looked_at < _EVERY_SECONDS:
             return []
         seen.looked_at = at
         self._locate(seen, attempt, at)
         thresholds = self._healing.policy.thresholds
-        found = tuple(self._findings(seen, attempt, outlook, at))
+        found = tuple(self._findings(seen, attempt, at))
         seen.vigil, change = sustained.fold(seen.vigil, found, at, thresholds.cooldown_seconds)
         for kind in change.over:
             self._records.close(seen.opened.pop(kind), PASSED)
@@ -105,13 +108,8 @@ class Watching:
         newest = (each for each in self._sights.devices or () if each.index == index)
         return next(newest, seen.device)
 
-    def _findings(
-        self, seen: _Seen, attempt: Attempt, outlook: Outlook | None, at: float
-    ) -> Iterator[Finding]:
-        policy = self._healing.policy
-        thresholds = policy.thresholds
-        if policy.mode == "auto" and policy.prevention:
-            outlook = None  # what is foreseen is prevented, and said with that
+    def _findings(self, seen: _Seen, attempt: Attempt, at: float) -> Iterator[Finding]:
+        thresholds = self._healing.policy.thresholds
         pids = frozenset(each.pid for each in attempt.everyone())
         kinds: set[Kind] = set()
         for connection, state in attempt.states.items():
@@ -133,12 +131,19 @@ class Watching:
         beside = (
             watch_around.wedged_rank(ranks, at, thresholds),
             watch_around.device_fault(seen.device, _since(seen.xids, seen.device)),
-            watch_around.forecast(outlook, thresholds),
+            self._forecast(),
         )
         for each in beside:
             if each is not None and each.kind not in kinds:
                 yield each
         yield from self._of_host(seen, attempt, at)
+
+    def _forecast(self) -> Finding | None:
+        """Where nothing is prevented; who prevents opens an incident of its own."""
+        policy, worst = self._healing.policy, self._foreseeing.forecast.worst
+        if policy.prevention and policy.mode == "auto":
+            return None
+        return watch_around.forecast(worst, policy.thresholds)
 
     def _of_host(self, seen: _Seen, attempt: Attempt, at: float) -> Iterator[Finding]:
         thresholds, host = self._healing.policy.thresholds, self._sights.host

@@ -152,13 +152,13 @@ class Policy:
     levers: tuple[str, ...] = LEVERS  # those that may be used; others must be named: `opt_in`
     # After how many training batches at a narrowed range of sizes a wider one may be tried.
     widen_after_batches: int = 200
-    thresholds: Thresholds = field(default_factory=Thresholds)  # of the detectors
     # What is foreseen is prevented in the training that runs, where its mode is auto.
     prevention: bool = True
     prevention_cooldown_seconds: float = 5.0  # between two orders that prevent something
     leave_probability: float = 0.9  # from which on a training is ended to be started otherwise
     guarded_start: bool = False  # no size above the image size in the first batches
     rescue: bool = False  # a step or a validation that fails runs again in the same process
+    thresholds: Thresholds = field(default_factory=Thresholds)  # of the detectors
 
 
 GUARDED_BATCHES = 8

@@ -56,7 +56,8 @@ class Kind(Enum):
     @property
     def is_oom(self) -> bool:
         """Whether a smaller footprint is an answer to it."""
-        return self in _OF_A_DEVICE or self.is_host
+        device = (Kind.CUDA_OOM, Kind.CPU_OOM, Kind.FRAGMENTATION, Kind.FORESEEN)
+        return self in device or self.is_host
 
     @property
     def is_host(self) -> bool:
@@ -90,7 +91,6 @@ class Kind(Enum):
 
 # Nothing answers these by itself: a person is needed.
 _CRITICAL = (Kind.FREE_MEMORY, Kind.LIBRARY, Kind.DEVICE_FAULT, Kind.RANK_LOST, Kind.WEDGED_RANK)
-_OF_A_DEVICE = (Kind.CUDA_OOM, Kind.CPU_OOM, Kind.FRAGMENTATION, Kind.FORESEEN)
 _INFO = (Kind.DENSE_BATCHES, Kind.HANDLED_OOM, Kind.FORESEEN)
 
 
