@@ -228,8 +228,9 @@ def test_the_cases_reach_every_degree_of_activity() -> None:
     """Else the property above would say nothing."""
     reached: set[tuple[int, bool]] = set()
 
-    @settings(max_examples=300, database=None, derandomize=True)
-    @given(inputs(), st.sampled_from(sorted(UNKNOWN)))
+    # Half of them lack what nothing is planned without: few others make a plan less active.
+    @settings(max_examples=300, database=None)
+    @given(inputs(), st.one_of(st.sampled_from(sorted(UNKNOWN)), st.just("user.run_dir")))
     def collect(known: Inputs, name: str) -> None:
         before, after = activity(known.decide()), activity(UNKNOWN[name](known).decide())
         reached.add((before, after < before))
