@@ -15,9 +15,9 @@ import time
 import torch
 from ultralytics import YOLO
 
-KEPT_FLOATS = 2_000_000  # after each batch: 8 MB
-MORE_BOXES = 60  # an image, with each epoch
-BATCH_SECONDS = 0.2  # so that every epoch has windows, however fast the machine
+KEPT_FLOATS = 4_000_000  # after each batch: 16 MB
+MORE_BOXES = 300  # an image, with each epoch
+BATCH_SECONDS = 0.3  # so that every epoch has windows, however fast the machine
 
 how, data, project = sys.argv[1:4]
 kept = []
@@ -52,7 +52,7 @@ model.train(
     name="run",
     epochs=8,
     batch=8,
-    imgsz=160,
+    imgsz=96,
     seed=0,
     workers=0,
     device="cpu",

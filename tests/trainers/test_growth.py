@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.trainers, pytest.mark.slow]
     ],
 )
 def test_what_grows_is_named(scene: Scene, how: str, kinds: list[str]) -> None:
-    scene.data = make_images(scene.python, scene.root / "images", 64, 160)
+    scene.data = make_images(scene.python, scene.root / "images", 32, 96)
     scene.environment["OMP_NUM_THREADS"] = "1"
     program, runs = PROGRAMS / "growing.py", scene.root / "runs"
     done = scene.run(
