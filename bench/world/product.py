@@ -56,12 +56,15 @@ def _supervised(case: Case, policy: Policy, kind: type[_Watch]) -> Outcome:
         kept = kept and setting.batch * setting.accumulate == case.effective_batch
         if end.failed is None and not end.left:
             return Outcome(True, failures, attempt, seconds, lost, kept, tuple(sorted(altered)))
-        lost += end.lost_steps
+        begin = end.completed
         if end.failed is not None:
             failures += 1
             watch.teller.fail(end.failed)
-        state = watch.teller.state
-        completed = end.completed - 1
+        if end.failed is not None and end.failed.phase == "validation":
+            begin += 1  # the emergency checkpoint: the epoch is trained, and is validated again
+        else:
+            lost += end.lost_steps
+        state, completed = watch.teller.state, begin - 1
         history = history.with_end(attempt, None if completed < 0 else completed)
         footprints = (*footprints, *state.footprints)[-512:]
         state = replace(state, footprints=footprints)
@@ -71,7 +74,7 @@ def _supervised(case: Case, policy: Policy, kind: type[_Watch]) -> Outcome:
             earlier=edits,
             state=state,
             verdict=verdict,
-            laws=forecast.fit(state),
+            laws=forecast.fit(state, case.most_boxes),
             history=history,
             policy=policy,
             incident="simulated",
@@ -81,7 +84,7 @@ def _supervised(case: Case, policy: Policy, kind: type[_Watch]) -> Outcome:
             break
         edits = decision.edits
         altered |= {use.name for use in decision.levers if use.name in _ALTERING}
-        setting, begin = configured(case, edits), end.completed
+        setting = configured(case, edits)
         seconds += RESTART_SECONDS
     return Outcome(False, failures, failures, seconds, lost, kept, tuple(sorted(altered)), why)
 

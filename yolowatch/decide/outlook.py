@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 
+from yolowatch.decide.forecast_boxes import assignment
 from yolowatch.decide.forecast_line import Belief, Line, Prediction, fit_line
 from yolowatch.decide.forecast_points import (
     Floor,
@@ -30,9 +31,9 @@ from yolowatch.model.run import Footprint, RunSpec, RunState
 
 _BOUND = 0.99
 _NOISE, _NOISE_WORTH = 0.02, 6.0  # of the largest rise, before anything is known of the noise
-_ASSIGNMENT = 1.3  # bytes per box and pixel: the assigners of ultralytics and yolov9, see below
-_ASSIGNING = ("ultralytics", "yolov9")
-_VALIDATION_SHARE = 0.3  # of the slope of a training batch, before any validation was seen
+# Of the slope of a training batch, before any validation was seen, and how far that may be off.
+# YOLOv9 computes its loss there too: yolov9-e at 640 px takes 7.3 GB before it, 13.4 with it.
+_VALIDATION_SHARE = {"yolov9": (0.7, 0.3), "yolov5": (0.34, 0.15), "ultralytics": (0.3, 0.15)}
 
 
 def foresee(
@@ -83,10 +84,7 @@ def training_line(prints: tuple[Footprint, ...], spec: RunSpec, lesson: Lesson |
         slope = Belief(known, 0.05 * known)
         fixed = Belief(lesson.training_fixed_bytes, 0.1 * lesson.training_fixed_bytes + 1.0)
         largest = max(largest, known * max((each.pixels for each in prints), default=1))
-    # A row of tensors per box and place that may hold it, measured on ultralytics at 640 px: 24.5
-    # against 11.4 GB for 900 and 300 boxes an image. Others compare without such a table.
-    assigning = _ASSIGNMENT if spec.trainer in _ASSIGNING else 0.0
-    boxes = Belief(assigning, assigning + 0.1)
+    boxes = Belief(assignment(spec), 0.5 * assignment(spec) + 0.1)
     return fit_line(
         points, (fixed, slope, boxes), noise=_NOISE * (largest or 1.0), noise_freedom=_NOISE_WORTH
     )
@@ -142,8 +140,9 @@ def _validation(
     # Rectangular images may be a stride larger than the image size.
     side = spec.image_size + (spec.stride or 0)
     pixels = max([spec.validation_batch * side**2, *(each.pixels for each in images)])
-    slope = _VALIDATION_SHARE * max(line.coefficients[1], 0.0)
-    belief = Belief(slope, slope)
+    share, doubt = _VALIDATION_SHARE.get(spec.trainer, (0.5, 0.5))
+    slope = max(line.coefficients[1], 0.0)
+    belief = Belief(share * slope, doubt * slope)
     if lesson is not None and lesson.validation_bytes_per_pixel is not None:
         belief = Belief(lesson.validation_bytes_per_pixel, 0.1 * lesson.validation_bytes_per_pixel)
     points = rises(prints, "validation")
