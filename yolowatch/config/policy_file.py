@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from yolowatch.config.reading import count, known, mapping, number, value, word
+from yolowatch.config.reading import count, known, mapping, number, truth, value, word
 from yolowatch.errors import ConfigError
 from yolowatch.model.opt_in import NEVER, OPT_IN
 from yolowatch.model.plan import LEVERS, Policy
@@ -73,6 +73,41 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any], str, str]] = {
         "a whole number from 1 to 1000000",
         "after how many training batches at a narrowed range of image sizes a wider one, which is "
         "predicted to fit, is ordered",
+    ),
+    "prevention": (
+        "prevention",
+        truth,
+        "true or false",
+        "what is foreseen is prevented while the training runs: a narrower range of image sizes, a "
+        "smaller validation batch, or a restart at the end of an epoch",
+    ),
+    "prevention_cooldown_seconds": (
+        "prevention_cooldown_seconds",
+        number(0.0, 3600.0),
+        "seconds from 0 to 3600",
+        "how long nothing more is ordered after an order that prevents something",
+    ),
+    "leave_probability": (
+        "leave_probability",
+        number(0.0, 1.0),
+        "a probability from 0 to 1",
+        "from which probability of a failure on a training is restarted at the end of an epoch, "
+        "where nothing can be changed while it runs; 1 is never",
+    ),
+    "guarded_start": (
+        "guarded_start",
+        truth,
+        "true or false",
+        "no image is larger than the image size in the first 8 batches, so that a multi-scale "
+        "range that does not fit is seen before its largest sizes come",
+    ),
+    "rescue": (
+        "rescue",
+        truth,
+        "true or false",
+        "a training step that runs out of memory in its forward pass, or a validation that does, "
+        "runs again in the same process, the one with activations computed twice, the other with "
+        "half its batch",
     ),
     "attempts_without_progress": (
         "attempts_without_progress",

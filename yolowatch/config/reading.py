@@ -69,6 +69,10 @@ def count(low: int, high: int) -> Reader:
     return lambda found: found if type(found) is int and low <= found <= high else None
 
 
+def truth(found: Any) -> bool | None:
+    return found if isinstance(found, bool) else None
+
+
 def word(*words: str) -> Reader:
     return lambda found: found if isinstance(found, str) and found in words else None
 

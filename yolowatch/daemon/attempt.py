@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from yolowatch.daemon.memento import AttemptMemento, Told
 from yolowatch.decide import detect, ranks
+from yolowatch.decide.prevent import foreseen
 from yolowatch.model import events
 from yolowatch.model.actions import VaultCheckpoint
 from yolowatch.model.identity import ProcessKey
@@ -139,6 +140,8 @@ class Attempt:
         """Why it has ended."""
         assert self.exited is not None, "it has ended"
         state = self.state()
+        if state.left is not None and state.last_words is None and self.exited.signal is None:
+            return foreseen(state)
         helped = self.term_sent_at is not None and self.distrusted is None
         if helped and state.ranks > 1 and state.last_words is not None:
             # However the program took it: without this rank the others could not go on.

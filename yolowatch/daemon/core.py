@@ -20,6 +20,7 @@ from yolowatch.daemon.memento import Memento
 from yolowatch.daemon.mismatch import mismatch
 from yolowatch.daemon.ordering import Ordering
 from yolowatch.daemon.records import Records
+from yolowatch.daemon.sights import Sights
 from yolowatch.model import events
 from yolowatch.model.actions import Action, Finish, Say, Signal
 from yolowatch.model.fold import fold
@@ -41,13 +42,13 @@ class Core:
         self._attempts: list[Attempt] = []
         self._early: list[events.Event] = []
         self._finished = False
-        # What others may read between two steps.
         self.user: RunSpec | None = None
+        self.sights = Sights(records.run)
         self.healing = Healing(records, policy, adopted=adopted)
-        self._ordering = Ordering(records, self.healing)
         self.foreseeing = Foreseeing(records)
+        self.ordering = Ordering(records, self.healing, self.foreseeing)
         self.verdicts: list[Verdict] = []
-        self.vaulted = 0
+        self.vaulted = 0  # these attributes others may read between two steps
 
     def remember(self) -> Memento | None:
         """What a successor of this daemon needs to know; None before the first attempt."""
@@ -85,6 +86,11 @@ class Core:
     def _judged(self) -> bool:
         """Whether the last attempt has ended and has its verdict: each attempt gets one."""
         return len(self.verdicts) >= self.attempts > 0
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The current attempt, dead or alive; to be read only."""
+        return self._attempts[-1] if self._attempts else None
 
     @property
     def process(self) -> ProcessKey | None:
@@ -126,7 +132,7 @@ class Core:
         if isinstance(event, events.Started):
             self._started(event)
             return []
-        if not self._attempts:
+        if self.sights.take(event) or not self._attempts:
             return []
         attempt = self._attempts[-1]
         if self.healing.under_way and isinstance(event, _OF_A_PROCESS):
@@ -169,7 +175,7 @@ class Core:
         if event.connection not in attempt.states:
             return []
         actions = self._told(attempt, event)
-        heard = self._ordering.heard(attempt, event.connection, event.kind, self.user, event.at)
+        heard = self.ordering.heard(attempt, event.connection, event.kind, self.user, event.at)
         return actions + heard
 
     def _told(self, attempt: Attempt, event: events.HookMessage) -> list[Action]:
@@ -247,7 +253,7 @@ class Core:
     def _tick(self, attempt: Attempt, at: float) -> list[Action]:
         if attempt.exited is None:
             helped = ending.help_to_exit(attempt, self.healing.acting_policy, at)
-            return self._ordering.tick(at) + self.foreseeing.look(attempt, at) + helped
+            return self.ordering.tick(at) + self.foreseeing.look(attempt, at) + helped
         # Another daemon may have heard of the end before a reboot set the clock back.
         late = not 0 <= at - attempt.exited.at <= _DRAIN_SECONDS
         if not self._judged and late and not self.healing.under_way:
@@ -262,8 +268,7 @@ class Core:
         if event.process != attempt.process or attempt.exited is not None:
             return []
         attempt.exited = event
-        # Its last messages may still lie in the socket: the end of a connection is reported after
-        # everything that came through it.
+        # Its last messages may still lie in the socket: a connection's end comes after them.
         return [] if attempt.open else self._conclude(attempt, event)
 
     def _gone(self, attempt: Attempt, event: events.HookGone) -> list[Action]:

@@ -21,7 +21,7 @@ from yolowatch.model.actions import GRACE, STEPS, Action, Finish, RestoreFiles, 
 from yolowatch.model.plan import Plan, Policy, Refusal
 from yolowatch.model.receipt import FileChange, Receipt, with_outcome
 from yolowatch.model.run import RunSpec
-from yolowatch.model.verdict import Verdict
+from yolowatch.model.verdict import Kind, Verdict
 
 
 class Healing:
@@ -29,7 +29,7 @@ class Healing:
 
     def __init__(self, records: Records, policy: Policy, *, adopted: bool = False) -> None:
         self._records = records
-        self._adopted = adopted
+        self.adopted = adopted
         self.policy = policy
         self.restorable: dict[str, FileChange] = {}
         self.remedy: Remedy | None = None
@@ -41,8 +41,8 @@ class Healing:
         self.copies: tuple[str, ...] = ()  # in the vault, of this run's checkpoints
         self.carried_out: str | None = None  # the plan that started the attempt that runs
         self.receipts: list[Receipt] = []
-        self.refused = 0
-        self.planned = 0
+        self.refused = self.planned = 0
+        self.abandoned: list[Plan] = []  # of which a step could not be carried out
 
     @property
     def under_way(self) -> bool:
@@ -86,7 +86,7 @@ class Healing:
     ) -> list[Action]:
         """What to do about a memory failure that has ended an attempt with this exit status."""
         incident = self._records.incident(attempt.number, verdict)
-        if self.receipts:
+        if self.receipts and verdict.kind is not Kind.FORESEEN:
             self._amend(with_outcome(self.receipts[-1], f"failed again: {verdict.sentence}"))
         said: list[Action] = [Say(verdict.sentence)]
         if self.policy.mode == "observe":
@@ -101,7 +101,7 @@ class Healing:
         self.planned += 1
         said.append(Say(sentences.planned(decision)))
         recommend = self.policy.mode == "recommend"
-        if recommend and not self._adopted:
+        if recommend and not self.adopted:
             self._records.end_plan(plan_id, "recommended")
             self._records.close(incident, "recommended")
             return [*said, Say("mode recommend: nothing is changed"), Finish(status)]
@@ -113,7 +113,7 @@ class Healing:
             user,
             has_saved=self.lessons.saved,
             copies=self.copies,
-            adopted=self._adopted,
+            adopted=self.adopted,
         )
         self.remedy = Remedy(order, verdict, attempt.state(), attempt.ended_at, status)
         return [*said, *(self._wait("mode recommend") if recommend else self._take())]
@@ -208,6 +208,7 @@ class Healing:
         if event.step == GRACE:
             return self._wait(event.reason)
         number = self.remedy.interrupted
+        self.abandoned += [self.remedy.order.plan] if number is None else []
         status = self.remedy.status if number is None else 128 + number
         return self._abandon(f"{event.step}: {event.reason}", status)
 
@@ -220,8 +221,8 @@ class Healing:
         return self._stop(number)
 
     def _stop(self, number: int) -> list[Action]:
-        name = signal.Signals(number).name
-        return self._abandon(f"{name} came between two attempts", 128 + number)
+        came = f"{signal.Signals(number).name} came between two attempts"
+        return self._abandon(came, 128 + number)
 
     def _abandon(self, reason: str, status: int) -> list[Action]:
         """End the remediation that is under way, and the run with it."""

@@ -1,24 +1,29 @@
 """The live orders of one run: journaled, sent, acknowledged, and seen to be in force.
 
 Owned by the core, and like it without clock, thread or effect but the journal. One order is on its
-way at a time. It is in force when the trainer itself tells of it, and stays under watch: the sizes
-of the batches that follow must keep to it. An order that fails is said and recorded, and the
-attempt gets no other.
+way at a time. It is in force when the trainer itself tells of it, and stays under watch: the
+batches that follow must keep to it. An order that fails is said and recorded, and the attempt gets
+no other of its name.
 
-Today there is one: a narrowed range of image sizes is widened again, as `decide.widening` allows.
+What is ordered is decided elsewhere: `decide.widening` lets a narrowed range of sizes become wider
+again, `preventing` answers what is foreseen.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 from yolowatch.daemon.attempt import Attempt
+from yolowatch.daemon.foreseeing import Foreseeing
 from yolowatch.daemon.healing import Healing
+from yolowatch.daemon.living import Living
+from yolowatch.daemon.preventing import Preventing
 from yolowatch.daemon.records import Records
+from yolowatch.decide.prevent import LEAVE, MULTI_SCALE, VALIDATION_BATCH, in_force
 from yolowatch.decide.widening import wider
 from yolowatch.model import events
 from yolowatch.model.actions import Action, Order, Say
+from yolowatch.model.plan import Edits
 from yolowatch.model.quantity import bytes_text
 from yolowatch.model.run import RunSpec, RunState
 
@@ -29,12 +34,15 @@ _WORKING = ("forward", "loss", "backward")
 
 @dataclass
 class _Sent:
-    """An order on its way; `plan` is the one whose range it changes."""
+    """An order on its way; `plan` is the one that it carries out."""
 
     number: int
     plan: str
-    ratio: float
+    name: str
+    value: float
+    what: str  # it is for, in a few words
     at: float
+    widens: bool = False  # a range that had been narrowed
     acknowledged_step: int | None = None
 
     @property
@@ -53,33 +61,39 @@ class _Sent:
 class Ordering:
     """What is ordered of the attempt that runs; `number` counts the orders of the run."""
 
-    def __init__(self, records: Records, healing: Healing) -> None:
+    def __init__(self, records: Records, healing: Healing, foreseeing: Foreseeing) -> None:
         self._records = records
         self._healing = healing
+        self.living = Living(records)
+        self._preventing = Preventing(records, self.living, healing, foreseeing)
         self._number = 0
         self._attempt = 0
         self._sent: _Sent | None = None
-        self._kept: _Sent | None = None  # the last one that came into force
+        self._kept: _Sent | None = None  # the last range of sizes that came into force
         self._since_step = 0  # since when the present range is in force
-        self._stopped = False
+        self._stopped: set[str] = set()  # names of which the attempt gets no further order
 
     def heard(
         self, attempt: Attempt, connection: int, kind: str, user: RunSpec | None, at: float
     ) -> list[Action]:
         """A message of this kind was folded: what follows from it for the orders."""
-        if attempt.number == 0 or user is None:
+        if user is None:
             return []
         if attempt.number != self._attempt:
             self._attempt, self._sent, self._kept = attempt.number, None, None
-            self._since_step, self._stopped = 0, False
+            self._since_step = 0
+            self._stopped.clear()
         state = attempt.states[connection]
+        actions: list[Action] = []
         if kind == "ack":
             return self._acknowledged(state, at)
         if kind == "run":
-            return self._described(attempt, state, at)
-        if kind == "sample":
-            return self._watched(state, at) or self._widen(attempt, connection, user, at)
-        return []
+            actions = self._described(attempt, state, user, at)
+        elif kind == "rescue" and state.rescues:
+            actions = self._rescued(attempt, state, user)
+        elif kind == "sample":
+            actions = self._watched(state, at) or self._widen(attempt, connection, user, at)
+        return actions or self._prevent(attempt, connection, kind, user, at)
 
     def tick(self, at: float) -> list[Action]:
         """Time passes: an order that nobody acknowledges has failed."""
@@ -97,20 +111,27 @@ class Ordering:
         sent.acknowledged_step = state.place.step or 0
         return []
 
-    def _described(self, attempt: Attempt, state: RunState, at: float) -> list[Action]:
-        sent, spec = self._sent, state.spec
-        if sent is None or not _is_of(spec, sent.ratio):
-            return []  # a batch may begin between the order's arrival and its acknowledgement
-        self._sent, self._kept = None, sent
-        step = self._since_step = state.place.step or 0
-        attempt.edits = replace(attempt.edits, multi_scale=sent.ratio) if attempt.edits else None
-        note = (
-            f"Since training batch {step} of attempt {attempt.number}, image sizes are again "
-            f"{1 - sent.ratio:.2f} to {1 + sent.ratio:.2f} times the image size."
-        )
+    def _described(
+        self, attempt: Attempt, state: RunState, user: RunSpec, at: float
+    ) -> list[Action]:
+        said: list[Action] = []
+        if state.spec is not None and state.spec.guarded:
+            said = self.living.guarded(attempt, state, user)
+        sent = self._sent
+        # A batch may begin between the order's arrival and its acknowledgement.
+        if sent is None or not in_force(state.spec, sent.name, sent.value):
+            return said
+        self._sent, step = None, state.place.step or 0
+        if sent.name == MULTI_SCALE:
+            self._kept, self._since_step = sent, step
+        if sent.name != LEAVE:
+            attempt.edits = _edits(sent).over(attempt.edits or Edits())
+        note = f"Since training batch {step} of attempt {attempt.number}, {_now(sent)}."
         self._records.done(events.StepDone(sent.plan, sent.step, note, at))
-        self._healing.widened(note)
-        return [Say(note)]
+        self.living.in_force(sent.plan, state, user)
+        if sent.widens and not self.living.widened(sent.plan, note):
+            self._healing.widened(note)
+        return [*said, Say(note)]
 
     def _watched(self, state: RunState, at: float) -> list[Action]:
         """Whether what was ordered is in force, as far as this window shows."""
@@ -126,21 +147,24 @@ class Ordering:
             return self._fail(kept, f"a batch of {side} px came, over {largest} px", at)
         return []
 
+    def _rescued(self, attempt: Attempt, state: RunState, user: RunSpec) -> list[Action]:
+        rescue = state.rescues[-1]
+        if rescue.what != "validation":
+            attempt.edits = replace(attempt.edits or Edits(), checkpointing=True)
+        elif rescue.after is not None:
+            attempt.edits = replace(attempt.edits or Edits(), validation_batch=rescue.after)
+        return self.living.rescued(attempt, rescue, state, user)
+
     def _widen(self, attempt: Attempt, connection: int, user: RunSpec, at: float) -> list[Action]:
         healing, state = self._healing, attempt.states[connection]
-        plan_id, plan = healing.carried_out, healing.receipts[-1].plan if healing.receipts else None
-        if self._stopped or self._sent is not None or plan is None or plan_id is None:
+        narrowed = self.living.narrowed(attempt.number)
+        if narrowed is None and healing.receipts and healing.carried_out is not None:
+            narrowed = healing.carried_out, healing.receipts[-1].plan
+        if MULTI_SCALE in self._stopped or narrowed is None or attempt.edits is None:
             return []
-        if healing.paused is not None:
+        plan_id, plan = narrowed
+        if plan.attempt != attempt.number or not self._may_order(attempt, connection):
             return []
-        if plan.attempt != attempt.number or attempt.edits is None or _ranks(attempt) != 1:
-            return []  # of several ranks one alone must not be widened
-        if attempt.distrusted is not None or state.last_words is not None:
-            return []
-        if attempt.exited is not None:
-            return []  # what it still had to say arrives after its end
-        if state.spec is None or state.spec.train_calls != 1:
-            return []  # a further training of the same program is as its author wrote it
         found = wider(
             user=user,
             plan=plan,
@@ -151,25 +175,80 @@ class Ordering:
         )
         if found is None:
             return []
-        sent = _Sent(self._number + 1, plan_id, found.ratio, at)
         peak = bytes_text(found.predicted_peak_bytes)
         detail = f"sizes up to {found.side} px again, whose peak is predicted at {peak}"
-        if not self._records.intend(plan_id, sent.step, detail):
+        sent = _Sent(self._number + 1, plan_id, MULTI_SCALE, found.ratio, detail, at, True)
+        actions = self._send(connection, sent)
+        if actions:
+            attempt.ordered_multi_scale = max(found.ratio, attempt.ordered_multi_scale or 0.0)
+        return actions
+
+    def _prevent(
+        self, attempt: Attempt, connection: int, kind: str, user: RunSpec, at: float
+    ) -> list[Action]:
+        if not self._may_order(attempt, connection):
+            return []
+        actions, wanted = self._preventing.heard(attempt, connection, kind, user, self._stopped, at)
+        if wanted is None:
+            return actions
+        plan_id, detail, found = wanted
+        sent = _Sent(self._number + 1, plan_id, found.order, found.value, detail, at)
+        return actions + self._send(connection, sent)
+
+    def _may_order(self, attempt: Attempt, connection: int) -> bool:
+        """Whether this training may be given an order now."""
+        state = attempt.states[connection]
+        if self._sent is not None or self._healing.paused is not None:
+            return False
+        if self._healing.foreign is not None or not self._records.healthy:
+            return False
+        if attempt.distrusted is not None or state.last_words is not None:
+            return False
+        if attempt.exited is not None or attempt.asked_to_stop:
+            return False  # what it still had to say arrives after its end
+        if state.spec is None or state.spec.train_calls != 1:
+            return False  # a further training of the same program is as its author wrote it
+        return _ranks(attempt) == 1  # of several ranks one alone must not be changed
+
+    def _send(self, connection: int, sent: _Sent) -> list[Action]:
+        if not self._records.intend(sent.plan, sent.step, sent.what):
             return []
         self._number, self._sent = sent.number, sent
-        attempt.ordered_multi_scale = max(found.ratio, attempt.ordered_multi_scale or 0.0)
-        said = Say(f"ordered: {detail}")
-        return [said, Order(connection, sent.number, "multi_scale", found.ratio)]
+        said = Say(f"ordered: {sent.what}")
+        return [said, Order(connection, sent.number, sent.name, sent.value)]
 
     def _fail(self, sent: _Sent, reason: str, at: float) -> list[Action]:
-        self._sent, self._stopped = None, True
+        self._sent = None
+        self._stopped.add(sent.name)
         self._records.failed(events.StepFailed(sent.plan, sent.step, reason, at))
-        return [Say(f"the order for a wider range of sizes failed: {reason}")]
+        if not sent.widens:
+            self.living.failed(sent.plan, reason)
+        return [Say(f"the order for {_named(sent)} failed: {reason}")]
 
 
-def _is_of(spec: RunSpec | None, ratio: float) -> bool:
-    told = spec.multi_scale if spec is not None else None
-    return told is not None and math.isclose(told, ratio, abs_tol=1e-6)
+def _named(sent: _Sent) -> str:
+    if sent.name == MULTI_SCALE:
+        return f"a {'wider' if sent.widens else 'narrower'} range of sizes"
+    return "a smaller validation batch" if sent.name == VALIDATION_BATCH else "a planned restart"
+
+
+def _now(sent: _Sent) -> str:
+    """What is in force, as the end of a sentence."""
+    if sent.name == MULTI_SCALE:
+        again = "again " if sent.widens else ""
+        return (
+            f"image sizes are {again}{1 - sent.value:.2f} to {1 + sent.value:.2f} times the image "
+            "size"
+        )
+    if sent.name == VALIDATION_BATCH:
+        return f"validation takes {sent.value:g} images at a time"
+    return "the training is to end with its epoch"
+
+
+def _edits(sent: _Sent) -> Edits:
+    if sent.name == MULTI_SCALE:
+        return Edits(multi_scale=sent.value)
+    return Edits(validation_batch=int(sent.value))
 
 
 def _ranks(attempt: Attempt) -> int:

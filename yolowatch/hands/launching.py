@@ -23,7 +23,7 @@ from yolowatch.hands.port import Hands, Launched
 from yolowatch.model.actions import Launch
 from yolowatch.model.captured import Captured
 from yolowatch.model.identity import ProcessKey
-from yolowatch.model.plan import Edits, Policy, Start
+from yolowatch.model.plan import GUARDED_BATCHES, Edits, Policy, Start
 from yolowatch.model.receipt import ResumePoint
 from yolowatch.model.run import RunSpec
 from yolowatch.trainers.families import family
@@ -131,6 +131,12 @@ class Launcher:
         environment.pop("YOLOWATCH_EMERGENCY", None)
         if self._policy.mode == "auto" and self._policy.emergency != "never":
             environment["YOLOWATCH_EMERGENCY"] = self._policy.emergency
+        for name in ("YOLOWATCH_RESCUE", "YOLOWATCH_GUARD"):
+            environment.pop(name, None)
+        if self._policy.mode == "auto" and self._policy.rescue:
+            environment["YOLOWATCH_RESCUE"] = "1"
+        if self._policy.mode == "auto" and self._policy.guarded_start and request.edits is None:
+            environment["YOLOWATCH_GUARD"] = str(GUARDED_BATCHES)
         if request.edits is not None and request.edits.expandable_segments:
             _expand_segments(environment)
         if request.edits is not None and request.edits.pin_memory is False:

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 
-from . import addresses, allocator, orders, wire
+from . import addresses, allocator, orders, resting, wire
 from .footprint import Footprints
 from .guard import entry, faults
 from .hello import hello
@@ -168,13 +168,20 @@ class Agent:
         interval = CALM_SECONDS
         while faults.armed:
             began = time.monotonic()
-            self._wake.wait(interval)
-            self._wake.clear()
+            resting.rest(self._wake, interval, self.look)
             if faults.armed:
                 interval = self.window(time.monotonic() - began) or CALM_SECONDS
             if orders.farewell:
                 _leave(self, orders.farewell.pop())
         _tell_faults()
+
+    def wake(self):
+        """Begin a window now: a training that takes orders is set up."""
+        self._wake.set()
+
+    def look(self):
+        """Look for orders between two windows."""
+        _look(self)
 
     def window(self, seconds):
         """Send one window; returns the length of the next, in seconds."""
@@ -200,25 +207,16 @@ class Agent:
         self.flush()
         used, capacity = memory.get("allocated_bytes"), memory.get("capacity_bytes")
         near = used is not None and capacity and capacity - used < _NEAR * capacity
-        interval = DANGER_SECONDS if near else CALM_SECONDS
+        interval = DANGER_SECONDS if near or resting.is_young() else CALM_SECONDS
         prints.pause_seconds = interval / 2
         return interval
 
     def receive(self):
         """Read the orders that came since the last window, a few of them, and answer each."""
-        arrived = []
         with self._lock:
-            while self._socket is not None and len(arrived) < orders.AT_ONCE:
-                try:
-                    data = self._socket.recv(wire.MAX_MESSAGE_BYTES + 1, socket.MSG_DONTWAIT)
-                except BlockingIOError:
-                    break
-                except OSError:
-                    data = b""
-                if not data:
-                    self._close()
-                    break
-                arrived.append(data)
+            arrived, ended = orders.read(self._socket)
+            if ended:
+                self._close()
         for data in arrived:
             answer = orders.received(data, self._trusted)
             if answer is not None:
@@ -253,6 +251,11 @@ def _window(self, seconds):
     self.receive()
     _tell_faults()
     return interval
+
+
+@entry
+def _look(self):
+    self.receive()
 
 
 @entry

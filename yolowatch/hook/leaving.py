@@ -9,7 +9,7 @@ import sys
 from . import orders, patches, settings
 from .agent import agent
 from .guard import faults
-from .levers import edits, multi_scale
+from .levers import edits, multi_scale, rescue
 
 _PACKAGE = __name__.rpartition(".")[0]
 
@@ -20,6 +20,8 @@ def obstacle():
         return "this attempt trains with changes of a plan that live in its hook"
     if multi_scale.is_changed():
         return "its range of image sizes was changed by an order and lives in its hook"
+    if rescue.changed():
+        return "a step was rescued in it, and its activations are computed by the hook since"
     return None
 
 

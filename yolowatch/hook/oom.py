@@ -75,10 +75,8 @@ def _at_exit():
 def _describe(error):
     fields = place.fields()
     fields.update(agent.memory())
-    kind = type(error)
-    module = kind.__module__
     fields.update(
-        exception=kind.__qualname__ if module == "builtins" else module + "." + kind.__qualname__,
+        exception=emergency.name_of(error),
         text=str(error),
         frames=_innermost(error.__traceback__),
         train_calls=place.train_calls,

@@ -34,6 +34,11 @@ def take(name, lowest, highest):
     _taken[name] = lowest, highest
 
 
+def are_taken():
+    """Whether there is a training that takes any."""
+    return bool(_taken)
+
+
 def take_none():
     """There is no training that could take any."""
     _taken.clear()
@@ -48,6 +53,22 @@ def is_trusted(connection):
     except OSError:
         return False
     return _CREDENTIALS.unpack(data)[1] in (0, os.getuid())
+
+
+def read(connection):
+    """The messages that wait in a socket, a few of them, and whether its other end is closed."""
+    arrived = []
+    while connection is not None and len(arrived) < AT_ONCE:
+        try:
+            data = connection.recv(wire.MAX_MESSAGE_BYTES + 1, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            break
+        except OSError:
+            data = b""
+        if not data:
+            return arrived, True
+        arrived.append(data)
+    return arrived, False
 
 
 def received(data, trusted):

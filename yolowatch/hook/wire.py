@@ -59,6 +59,7 @@ _MEMORY = {
     "capacity_bytes": _BYTES,
     "retries": _COUNT,
     "ooms": _COUNT,
+    "active_bytes": _BYTES,  # allocated, and freed blocks that a stream may still use
 }
 
 FIELDS = {
@@ -121,6 +122,8 @@ FIELDS = {
         "pruned": Float(0.0, 1.0),  # part of the parameters that was taken away
         "prunable": Bool(),  # whether torch-pruning is installed
         "eight_bit": Bool(),  # whether bitsandbytes is installed and has this optimizer
+        "guarded": Bool(),  # the range of sizes is capped for the first batches; see `guarding.py`
+        "leaving": Bool(),  # the process ends as soon as this epoch is saved, as ordered
         "classes": _COUNT,
         "gpu": _NAME,  # its name, as its driver has it
     },
@@ -172,6 +175,19 @@ FIELDS = {
         "loss_names": List(Str(64), 16),
         "rates": List(Float(-1e18), 64),
     },
+    # a failure that would have ended the process was answered in it; see `levers/rescue.py`
+    "rescue": dict(
+        _PLACE,
+        **_MEMORY,
+        what=_NAME,  # "validation" or "step"
+        before=_SIZE,  # the validation batch
+        after=_SIZE,
+        blocks=_COUNT,  # whose activations are computed again from now on
+        exception=_NAME,
+        text=Str(1000),
+    ),
+    # the process ends as ordered: this epoch is saved, and nothing after it was trained
+    "left": {"epoch": _EPOCH},
 }
 KINDS = tuple(FIELDS)
 _CODE = {kind: code for code, kind in enumerate(KINDS)}

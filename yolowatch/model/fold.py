@@ -18,6 +18,7 @@ from yolowatch.model.run import (
     Memory,
     Place,
     Rank,
+    Rescue,
     Retry,
     RunSpec,
     RunState,
@@ -93,6 +94,10 @@ def fold(state: RunState, kind: str, message: Fields, at: float) -> RunState:
             return state
         ack = Ack(message["id"], message.get("accepted", False), message.get("reason"))
         return replace(state, acks=(*state.acks, ack)[-MAX_ACKS:])
+    if kind == "rescue":
+        return _rescued(state, message, at)
+    if kind == "left":
+        return replace(state, left=message.get("epoch", state.left))
     if kind == "last_words":
         return replace(state, last_words=_last_words(message, at))
     if kind == "fault":
@@ -155,6 +160,24 @@ def _fold_footprints(state: RunState, message: Fields) -> RunState:
     if len(kept) > MAX_FOOTPRINTS:
         kept = kept[:FIRST_FOOTPRINTS] + kept[FIRST_FOOTPRINTS - MAX_FOOTPRINTS :]
     return replace(state, footprints=kept)
+
+
+def _rescued(state: RunState, message: Fields, at: float) -> RunState:
+    rescue = Rescue(
+        at,
+        message.get("what", ""),
+        _place(message),
+        _memory(message),
+        message.get("exception", ""),
+        message.get("text", ""),
+        message.get("before"),
+        message.get("after"),
+        message.get("blocks"),
+    )
+    spec = state.spec
+    if spec is not None and rescue.what == "validation" and rescue.after is not None:
+        spec = replace(spec, validation_batch=rescue.after)
+    return replace(state, spec=spec, rescues=(*state.rescues, rescue)[-16:])
 
 
 def _last_words(message: Fields, at: float) -> LastWords:

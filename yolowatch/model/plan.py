@@ -71,6 +71,7 @@ class Start(Enum):
 
     RESUME = "resume"  # from `resume_epoch`, with the optimizer's state
     AFRESH = "afresh"  # nothing was saved yet: the run directory is used again
+    LIVE = "live"  # nowhere: the training was changed while it ran, and went on
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,16 @@ class Policy:
     levers: tuple[str, ...] = LEVERS  # those that may be used; others must be named: `opt_in`
     # After how many training batches at a narrowed range of sizes a wider one may be tried.
     widen_after_batches: int = 200
+    # What is foreseen is prevented in the training that runs, where its mode is auto.
+    prevention: bool = True
+    prevention_cooldown_seconds: float = 5.0  # between two orders that prevent something
+    leave_probability: float = 0.9  # from which on a training is ended to be started otherwise
+    guarded_start: bool = False  # no size above the image size in the first batches
+    rescue: bool = False  # a step or a validation that fails runs again in the same process
+
+
+GUARDED_BATCHES = 8
+"""So long no size above the image size comes, where the start is guarded."""
 
 
 @dataclass(frozen=True)

@@ -183,7 +183,9 @@ def costs_of(state: RunState, resume: ResumePoint, failed_at: float, ended_at: f
     words = state.last_words
     steps: int | None = None
     repeat: float | None = None
-    if words is not None and words.place.step is not None:
+    if state.left is not None:
+        steps, repeat = 0, 0.0
+    elif words is not None and words.place.step is not None:
         if resume.unfinished is not None:
             steps, repeat = 0, 0.0
         elif resume.start is Start.AFRESH:

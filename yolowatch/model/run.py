@@ -57,6 +57,8 @@ class RunSpec:
     pruned: float | None = None  # part of the parameters that was taken away
     prunable: bool | None = None  # whether the package for it is there
     eight_bit: bool | None = None  # whether the package for 8-bit optimizers is there
+    guarded: bool | None = None  # the range of sizes is capped for the first batches
+    leaving: bool | None = None  # it ends as soon as this epoch is saved
     classes: int | None = None
     gpu: str | None = None  # its name, as its driver has it
 
@@ -100,6 +102,7 @@ class Memory:
     capacity_bytes: int | None = None
     retries: int | None = None
     ooms: int | None = None
+    active_bytes: int | None = None  # allocated, and freed ones that a stream may still use
 
     @property
     def headroom_bytes(self) -> int | None:
@@ -220,6 +223,25 @@ class Ack:
 
 
 @dataclass(frozen=True)
+class Rescue:
+    """A failure that would have ended the process, and was answered in it.
+
+    `what` is "validation", with its batch before and after, or "step", with the number of blocks
+    whose activations are computed again since.
+    """
+
+    at: float
+    what: str
+    place: Place
+    memory: Memory
+    exception: str
+    text: str
+    before: int | None = None
+    after: int | None = None
+    blocks: int | None = None
+
+
+@dataclass(frozen=True)
 class RunState:
     """Everything the hooks of one attempt have said, folded."""
 
@@ -244,6 +266,8 @@ class RunState:
     footprints: tuple[Footprint, ...] = ()
     retries: tuple[Retry, ...] = ()
     acks: tuple[Ack, ...] = ()
+    rescues: tuple[Rescue, ...] = ()
+    left: int | None = None  # the epoch after which the process ends, as ordered
     messages: int = 0
 
     @property

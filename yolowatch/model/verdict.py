@@ -15,6 +15,7 @@ class Kind(Enum):
     CUDA_OOM = "cuda-oom"
     CPU_OOM = "cpu-oom"  # the CPU allocator failed: a device like any other
     HOST_OOM = "host-oom"  # the host's memory, of which the batch is no part
+    FORESEEN = "foreseen-oom"  # it is to come; the training goes on, or has left before it
     HANDLED_OOM = "handled-oom"  # the program caught the failure and decided for itself
     INTERRUPTED = "interrupted"
     KILLED = "killed"  # by a signal that nobody here sent; the cause is unknown
@@ -24,7 +25,7 @@ class Kind(Enum):
     @property
     def is_oom(self) -> bool:
         """Whether a smaller footprint is an answer to it."""
-        return self in (Kind.CUDA_OOM, Kind.CPU_OOM, Kind.HOST_OOM)
+        return self in (Kind.CUDA_OOM, Kind.CPU_OOM, Kind.HOST_OOM, Kind.FORESEEN)
 
 
 class Where(Enum):

@@ -21,7 +21,16 @@ from .. import orders
 from ..frames import values_of
 from ..guard import around, entry, faults
 from ..place import place
-from . import checkpointing, constants, edits, host_memory, multi_scale, validation_batch
+from . import (
+    checkpointing,
+    constants,
+    departing,
+    edits,
+    guarding,
+    host_memory,
+    multi_scale,
+    validation_batch,
+)
 from .finishing import Unfinished
 
 _changes = {}  # the edits of this attempt; empty in one that changes nothing
@@ -60,8 +69,16 @@ def _let_amp_pass(program):
 @entry
 def set_up(loop):
     """Everything is built, and no epoch has begun: from here on orders are taken."""
-    if values_of(loop, "opt")[0].multi_scale:
+    options, loader, size, stride = values_of(loop, "opt", "val_loader", "imgsz", "gs")
+    departing.none()
+    if not options.nosave:
+        orders.take("leave", 1.0, 1.0)
+    if options.multi_scale:
         orders.take("multi_scale", 0.0, multi_scale.WIDEST)
+        guarding.begin(loop.f_globals, size, stride)
+    batch = getattr(loader, "batch_size", None)
+    if batch:
+        orders.take("validation_batch", 1.0, float(batch))
     if not _is_ours():
         return
     if _changes.get("checkpointing"):
@@ -81,7 +98,20 @@ def _keep_mosaic_closed(options, epochs, start_epoch):
 
 def live(loop):
     """The live changes, each a function of its value."""
-    return {"multi_scale": functools.partial(multi_scale.set_ratio, loop.f_globals)}
+    return {
+        "multi_scale": functools.partial(_order_multi_scale, loop.f_globals),
+        "validation_batch": functools.partial(_order_validation_batch, loop),
+        "leave": departing.order,
+    }
+
+
+def _order_multi_scale(program, ratio):
+    guarding.end()
+    multi_scale.set_ratio(program, ratio)
+
+
+def _order_validation_batch(loop, batch):
+    validation_batch.shrink(values_of(loop, "val_loader")[0], int(batch))
 
 
 @entry

@@ -90,7 +90,7 @@ def _save(error):
     else:
         obstacle = None
     if obstacle is not None:  # once more, without what the first try still held
-        _free()
+        free()
         try:
             _write(loop, epoch, complete)
         except (MemoryError, RuntimeError, ValueError):
@@ -112,6 +112,13 @@ def is_memory_failure(error):
     return isinstance(error, MemoryError) or any(each in text for each in _FAILURES)
 
 
+def name_of(error):
+    """The type of an exception, as a person would write it."""
+    kind = type(error)
+    module = kind.__module__
+    return kind.__qualname__ if module == "builtins" else module + "." + kind.__qualname__
+
+
 def _loop_of(error):
     frames = [frame for frame, _line in traceback.walk_tb(error.__traceback__)]
     found = (find(frames) for find in find_loop)
@@ -128,10 +135,11 @@ def _release(error, loop):
         error = error.__context__
     sys.last_traceback = None
     loop.release()
-    _free()
+    free()
 
 
-def _free():
+def free():
+    """Give back what nobody holds any more."""
     gc.collect()
     _trim_heap()
     cuda = sys.modules["torch"].cuda

@@ -25,6 +25,7 @@ class Range:
     def __init__(self, module):
         self._module = module
         self.ratio = None  # None: as the trainer has it
+        self.highest = None  # no size from here on; see `guarding`
 
     def __getattr__(self, name):
         return getattr(self._module, name)
@@ -35,6 +36,8 @@ class Range:
             return self._module.randrange(start, *(() if stop is None else (stop,)), *step)
         if self.ratio is not None:
             start, stop = narrowed(start, stop, self.ratio)
+        if self.highest is not None and start < self.highest:
+            stop = min(stop, self.highest)
         return self._module.randrange(int(start), int(stop))
 
 
@@ -70,4 +73,4 @@ def set_ratio(program, ratio):
 
 def is_changed():
     """Whether any training program of this process draws from a range that somebody changed."""
-    return any(each.ratio is not None for each in _installed)
+    return any((each.ratio, each.highest) != (None, None) for each in _installed)

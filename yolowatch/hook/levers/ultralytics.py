@@ -25,7 +25,9 @@ from ..guard import around, entry, faults
 from ..place import place
 from . import (
     checkpointing,
+    departing,
     edits,
+    guarding,
     host_memory,
     multi_scale,
     opt_in_ultralytics,
@@ -128,13 +130,43 @@ def set_multi_scale(trainer, ratio):
 
 def take_orders(trainer):
     """A training is set up: which live changes it takes."""
+    departing.none()
+    orders.take("leave", 1.0, 1.0)
     if trainer.args.task != "classify":  # which draws no sizes
         orders.take("multi_scale", 0.0, multi_scale.WIDEST_ORDER)
+        drawing = sys.modules.get("ultralytics.models.yolo.detect.train")
+        if drawing is not None and trainer.args.multi_scale:
+            guarding.begin(vars(drawing), _size(trainer.args), trainer.stride)
+    batch = getattr(trainer.test_loader, "batch_size", None)
+    if batch:
+        orders.take("validation_batch", 1.0, float(batch))
+
+
+def _size(args):
+    return args.imgsz if isinstance(args.imgsz, int) else max(args.imgsz)
 
 
 def live(trainer):
     """The live changes, each a function of its value."""
-    return {"multi_scale": functools.partial(set_multi_scale, trainer)}
+    return {
+        "multi_scale": functools.partial(_order_multi_scale, trainer),
+        "validation_batch": functools.partial(_order_validation_batch, trainer),
+        "leave": functools.partial(_order_leave, trainer),
+    }
+
+
+def _order_multi_scale(trainer, ratio):
+    guarding.end()
+    set_multi_scale(trainer, ratio)
+
+
+def _order_validation_batch(trainer, batch):
+    validation_batch.shrink(trainer.test_loader, int(batch))
+
+
+def _order_leave(trainer, _value):
+    trainer.args.save = True  # one that saves nothing saves what it is to go on from
+    departing.order()
 
 
 @entry

@@ -20,7 +20,7 @@ from ..agent import agent
 from ..frames import values_of
 from ..guard import around, entry
 from ..levers import callbacks_family as levers
-from ..levers import emergency_callbacks_family
+from ..levers import departing, emergency_callbacks_family, guarding, rescue
 from ..place import place
 from . import optimizers
 from .callbacks_family_run import NEEDED, describe, describe_options, entry_of_training
@@ -50,7 +50,10 @@ def _wrap_callbacks(base):
     @functools.wraps(run)
     def wrapped_run(callbacks, hook, *args, **kwargs):
         _event(hook, sys._getframe(1), args, kwargs)
-        return run(callbacks, hook, *args, **kwargs)
+        result = run(callbacks, hook, *args, **kwargs)
+        if departing.departure.due:
+            departing.depart()
+        return result
 
     patches.put(base, "__init__", __init__)
     patches.put(base, "run", wrapped_run)
@@ -77,6 +80,9 @@ def _watch(program):
     around(module, "parse_opt", after=levers.options_parsed)
     _wrap_train(module, train)
     wrap_step(program)
+    validation = program.get("validate")
+    if inspect.ismodule(validation) and hasattr(validation, "run"):
+        rescue.watch_validation(validation, "run", _loader_of)
 
 
 def _is_loop(code):
@@ -157,6 +163,7 @@ def _train_start(frame, _args, _kwargs):
         oom.observe_cuda(sys.modules["torch"])
         agent.start("cuda:%d" % (device.index or 0))
     _tell_run(frame)
+    agent.wake()
 
 
 def _epoch_start(frame, _args, _kwargs):
@@ -176,6 +183,8 @@ def _batch_start(frame, _args, _kwargs):
     place.accumulate = int(accumulate)
     if orders.waiting:
         agent.obey(levers.live(_loop_of(frame)), lambda: _tell_run(frame))
+    if guarding.guard.active:
+        guarding.batch(lambda: _tell_run(frame))
 
 
 def _batch_end(frame, _args, _kwargs):
@@ -206,6 +215,10 @@ def _validation_batch_end(_frame, _args, _kwargs):
     agent.footprints.end()
 
 
+def _loader_of(*_args, **kwargs):
+    return kwargs.get("dataloader")
+
+
 def _validation_end(_frame, _args, _kwargs):
     seen.validated = True
 
@@ -222,6 +235,7 @@ def _model_saved(_frame, args, _kwargs):
     place.phase = "data"
     path = os.path.abspath(str(args[0]))
     agent.tell_at_any_cost("checkpoint", path=path, epoch=args[1], step=place.step)
+    departing.saved(args[1], args[2])
 
 
 def _train_end(_frame, args, _kwargs):

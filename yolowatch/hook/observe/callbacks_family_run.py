@@ -3,7 +3,7 @@
 import os
 import sys
 
-from ..levers import checkpointing, host_memory, multi_scale
+from ..levers import checkpointing, departing, guarding, host_memory, multi_scale
 from ..place import place
 from . import layers
 from .ultralytics_run import allocator_settings, classes_of, gpu_of
@@ -79,6 +79,8 @@ def describe(values, configured_decay, program):
         **host_memory.describe(opt, values["train_loader"]),
         freezable=layers.backbone(model),
         frozen=layers.frozen(model),
+        guarded=guarding.guard.active,
+        leaving=departing.departure.wanted,
         classes=classes_of(model),
         gpu=gpu_of(values["device"]),
     )

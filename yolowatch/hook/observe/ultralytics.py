@@ -13,29 +13,12 @@ from .. import oom, orders, patches, settings
 from ..agent import agent
 from ..frames import values_of
 from ..guard import around, entry
-from ..levers import emergency_ultralytics
+from ..levers import departing, emergency_ultralytics, guarding, rescue
 from ..levers import ultralytics as levers
 from ..place import place
 from . import optimizers
 from .ultralytics_run import describe, entry_of_training
-
-
-class _Seen:
-    """What is remembered between two events of the current trainer.
-
-    An instance, because each assignment to a class makes the interpreter forget where its
-    attributes are.
-    """
-
-    __slots__ = ("batch", "told", "in_forward", "expected")
-
-    def __init__(self):
-        self.expected = False  # a training that began before the hook came
-        self.batch = self.told = None
-        self.in_forward = False
-
-
-_seen = _Seen()
+from .ultralytics_step import seen, wrap_forward, wrap_optimizer_step
 
 
 @entry
@@ -50,19 +33,20 @@ def install():
     around(base, "__init__", before=_creating, after=_created)
     around(base, "train", failed=oom.left_trainer)
     _wrap_callbacks(base)
-    _wrap_optimizer_step(base)
+    wrap_optimizer_step(base)
     around(base, "validate", before=_validation_begins, after=_validation_ends)
     around(base, "save_model", before=_save_begins, after=_save_ends)
     around(validator.BaseValidator, "run_callbacks", before=_validator_event)
-    _wrap_forward(tasks.BaseModel)
-    _seen.expected = settings.is_late()
+    rescue.watch_validation(validator.BaseValidator, "__call__", _loader_of)
+    wrap_forward(tasks.BaseModel)
+    seen.expected = settings.is_late()
 
 
 @entry
 def _creating(*_args, **_kwargs):
-    _seen.expected = False
+    seen.expected = False
     place.another_training()
-    _seen.batch = _seen.told = None
+    seen.batch = seen.told = None
     orders.take_none()
 
 
@@ -80,10 +64,13 @@ def _wrap_callbacks(base):
     def run_callbacks(trainer, event, *args, **kwargs):
         handler = _EVENTS.get(event)
         if handler is not None:
-            if _seen.expected:
+            if seen.expected:
                 _join(trainer, sys._getframe(1))
             handler(trainer)
-        return original(trainer, event, *args, **kwargs)
+        result = original(trainer, event, *args, **kwargs)
+        if departing.departure.due:
+            departing.depart()
+        return result
 
     patches.put(base, "run_callbacks", run_callbacks)
 
@@ -91,7 +78,7 @@ def _wrap_callbacks(base):
 @entry
 def _join(trainer, loop):
     """The first event of a trainer that was made before the hook came, from its loop's frame."""
-    _seen.expected = False
+    seen.expected = False
     place.epoch = trainer.epoch
     batches, number = values_of(loop, "nb", "i")
     if batches and number is not None:
@@ -100,7 +87,7 @@ def _join(trainer, loop):
     optimizers.leave()
     agent.start(str(trainer.device))
     _train_start(trainer)
-    _seen.told = len(trainer.optimizer.state) > 0 or None
+    seen.told = len(trainer.optimizer.state) > 0 or None
 
 
 @entry
@@ -108,9 +95,10 @@ def _train_start(trainer):
     if trainer.device.type == "cuda":
         oom.observe_cuda(sys.modules["torch"])
         agent.start("cuda:%d" % (trainer.device.index or 0))
-    _seen.batch = trainer.batch_size
-    agent.tell("run", **describe(trainer))
+    seen.batch = trainer.batch_size
     levers.take_orders(trainer)
+    agent.tell("run", **describe(trainer))
+    agent.wake()
 
 
 @entry
@@ -119,19 +107,21 @@ def _epoch_start(trainer):
     place.trained_epoch = None
     place.epoch = trainer.epoch
     place.phase = "data"
-    if _seen.batch is not None and trainer.batch_size != _seen.batch:
-        agent.tell("retry", batch_before=_seen.batch, text="", **place.fields())
+    if seen.batch is not None and trainer.batch_size != seen.batch:
+        agent.tell("retry", batch_before=seen.batch, text="", **place.fields())
         agent.tell("run", **describe(trainer))
-    _seen.batch = trainer.batch_size
+    seen.batch = trainer.batch_size
 
 
 @entry
 def _batch_start(trainer):
     place.phase = "forward"
-    _seen.in_forward = False  # one that failed did not say that it ended
+    seen.in_forward = False  # one that failed did not say that it ended
     place.accumulate = trainer.accumulate
     if orders.waiting:
         agent.obey(levers.live(trainer), lambda: agent.tell("run", **describe(trainer)))
+    if guarding.guard.active:
+        guarding.batch(lambda: agent.tell("run", **describe(trainer)))
 
 
 @entry
@@ -142,10 +132,10 @@ def _batch_end(trainer):
         agent.footprints.end()
     place.step += 1
     place.phase = "data"
-    if not _seen.told:  # once the optimizer's state exists, the floor is known
+    if not seen.told:  # once the optimizer's state exists, the floor is known
         state = trainer.optimizer.state
         if len(state) > 0:
-            _seen.told = True
+            seen.told = True
             agent.tell("run", **describe(trainer))
 
 
@@ -172,6 +162,7 @@ def _train_end(trainer):
 def _model_saved(trainer):
     path = os.path.abspath(trainer.last)
     agent.tell_at_any_cost("checkpoint", path=path, epoch=trainer.epoch, step=place.step)
+    departing.saved(trainer.epoch, trainer.stop or trainer.epoch + 1 >= trainer.epochs)
 
 
 _EVENTS = {
@@ -186,73 +177,6 @@ _EVENTS = {
 }
 
 
-def _wrap_forward(base):
-    """Report the outer of two calls: `model(batch)` computes the loss and calls itself for the
-    network, whose end is the beginning of the loss.
-
-    Here and in the optimizer's step, what every step needs stands outside a guard, because it only
-    sets names of ours: a call costs microseconds, after a step that has emptied the caches.
-    """
-    original = base.forward
-
-    @functools.wraps(original)
-    def forward(model, x, *args, **kwargs):
-        if _seen.in_forward:
-            result = original(model, x, *args, **kwargs)
-            if place.phase == "forward":
-                place.phase = "loss"
-            return result
-        if place.phase not in ("forward", "validation"):
-            return original(model, x, *args, **kwargs)
-        _forward_begins(x)
-        result = original(model, x, *args, **kwargs)
-        _seen.in_forward = False
-        if place.phase != "validation":
-            place.phase = "backward"
-        if place.reading:
-            _forward_ends()
-        return result
-
-    patches.put(base, "forward", forward)
-
-
-@entry
-def _forward_begins(x):
-    _seen.in_forward = True
-    boxes = None
-    if isinstance(x, dict):
-        classes = x.get("cls")
-        boxes = None if classes is None else classes.shape[0]
-        x = x["img"]
-    shape = x.shape
-    place.batch, place.height, place.width, place.boxes = shape[0], shape[-2], shape[-1], boxes
-    phase = "backward" if place.phase == "forward" else "validation"
-    agent.footprints.begin(phase, shape[0], shape[-2], shape[-1], boxes or 0)
-
-
-@entry
-def _forward_ends():
-    agent.footprints.forward_end()
-
-
-def _wrap_optimizer_step(base):
-    original = base.optimizer_step
-
-    @functools.wraps(original)
-    def optimizer_step(trainer, *args, **kwargs):
-        place.phase = "optimizer"
-        if place.reading:
-            _backward_ends()
-        return original(trainer, *args, **kwargs)
-
-    patches.put(base, "optimizer_step", optimizer_step)
-
-
-@entry
-def _backward_ends():
-    agent.footprints.end()
-
-
 @entry
 def _validation_begins(*_args, **_kwargs):
     place.phase = "validation"
@@ -261,6 +185,10 @@ def _validation_begins(*_args, **_kwargs):
 @entry
 def _validation_ends(*_args, **_kwargs):
     place.phase = "data"
+
+
+def _loader_of(validator, *_args, **_kwargs):
+    return validator.dataloader
 
 
 def _join_in_validation(frame):
@@ -276,10 +204,10 @@ def _join_in_validation(frame):
 
 @entry
 def _validator_event(_validator, event, *_args):
-    if _seen.expected:
+    if seen.expected:
         _join_in_validation(sys._getframe(1))
     if event == "on_val_start":
-        _seen.in_forward = False
+        seen.in_forward = False
         place.phase = "validation"
     elif event == "on_val_batch_end":
         agent.footprints.end()

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from ..levers import checkpointing, eight_bit, host_memory, pruning
+from ..levers import checkpointing, departing, eight_bit, guarding, host_memory, pruning
 from ..place import place
 from . import layers
 
@@ -97,6 +97,8 @@ def describe(trainer):
         "pruned": pruning.Pruned.part if model is not None else None,
         "prunable": pruning.available(),
         "eight_bit": eight_bit.available(),
+        "guarded": guarding.guard.active,
+        "leaving": departing.departure.wanted,
         "classes": classes_of(model),
         "gpu": gpu_of(trainer.device),
     }

@@ -1,0 +1,33 @@
+"""What a training would meet if it were described otherwise: its outlook for another spec."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from yolowatch.decide.outlook import foresee
+from yolowatch.model.forecast import Lesson, Outlook
+from yolowatch.model.run import Footprint, RunSpec, RunState
+
+
+def looks(
+    state: RunState, lesson: Lesson | None, most_boxes: int | None, spec: RunSpec
+) -> Sequence[Outlook]:
+    """The outlooks of the run in the state `state`, were it described by `spec`.
+
+    What was larger than `spec` allows does not come again: it only counts where nothing else does.
+    That what is in use between batches grows with every size that was not seen yet is a guess, and
+    nothing is done about a guess: without a smallest size it is not made.
+    """
+    kept = tuple(each for each in state.footprints if _may_come(each, spec))
+    if not any(each.phase == "backward" for each in kept):
+        kept = state.footprints
+    changed = replace(state, spec=replace(spec, image_size_min=None), footprints=kept)
+    return foresee(changed, lesson=lesson, most_boxes=most_boxes).outlooks
+
+
+def _may_come(seen: Footprint, spec: RunSpec) -> bool:
+    if seen.phase == "validation":
+        return spec.validation_batch is None or seen.batch <= spec.validation_batch
+    largest = spec.image_size_max
+    return largest is None or max(seen.height, seen.width) <= largest
