@@ -108,12 +108,13 @@ class Teller:
         if batch.phase == "training" and (batch.step + 1) % batch.accumulate == 0:
             self._prints.phase_end("optimizer")
 
-    def window(self, batch: Batch) -> None:
-        """What the hook sends about once a second."""
+    def window(self, batch: Batch) -> bool:
+        """What the hook sends about once a second; whether a batch was told of."""
+        self.fold("sample", {**self._place(batch), **self._memory(batch)})
         items = self._prints.take()
         if items:
             self.fold("footprints", {"items": items})
-        self.fold("sample", {**self._place(batch), **self._memory(batch)})
+        return bool(items)
 
     def fail(self, batch: Batch) -> None:
         """The last words: an allocation that did not fit, as torch words it."""
@@ -136,8 +137,8 @@ class Teller:
         text = (
             f"CUDA out of memory. Tried to allocate {asked} bytes. GPU 0 has a total capacity of "
             f"{round(batch.available)} bytes of which {free} bytes is free. Of the allocated "
-            f"memory {allocated} bytes is allocated by PyTorch, and {round(lost)} bytes is reserved by "
-            "PyTorch but unallocated."
+            f"memory {allocated} bytes is allocated by PyTorch, and {round(lost)} bytes is "
+            "reserved by PyTorch but unallocated."
         )
         place = Place(**self._place(batch))
         words = LastWords(
