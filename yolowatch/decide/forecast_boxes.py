@@ -14,6 +14,9 @@ from yolowatch.model.plan import Law
 from yolowatch.model.run import LastWords, RunSpec, RunState
 
 BYTES_PER_BOX_AND_PIXEL = 2.6
+# A mosaic shows parts of four images: so many boxes of the densest one. Four at most, if it shows
+# the same image four times and whole.
+MOSAIC = 2.0
 _ASSIGNING = ("ultralytics", "yolov9")
 
 
@@ -49,11 +52,10 @@ def boxes_an_image(state: RunState, failed: bool = False) -> float | None:
 def with_densest(law: Law, state: RunState, most_boxes: int | None) -> Law:
     """The law of a batch whose table is as wide as the densest image of the data set makes it.
 
-    The table is as large for one such image in a batch as for many, and grows with the batch. A
-    mosaic shows parts of three others beside it, which are taken to be like what was seen.
+    The table is as large for one such image in a batch as for many, and grows with the batch.
     """
     seen = boxes_an_image(state, failed=True)
     if most_boxes is None or seen is None:
         return law
-    more = assignment(state.spec) * most_boxes
+    more = assignment(state.spec) * max(MOSAIC * most_boxes - seen, 0.0)
     return replace(law, per_pixel_bytes=law.per_pixel_bytes + more)

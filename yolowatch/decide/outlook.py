@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 
-from yolowatch.decide.forecast_boxes import assignment
+from yolowatch.decide.forecast_boxes import MOSAIC, assignment
 from yolowatch.decide.forecast_line import Belief, Line, Prediction, fit_line
 from yolowatch.decide.forecast_points import (
     Floor,
@@ -106,9 +106,8 @@ def _training(
         return None
     batch, height, width = shape
     trained = [each for each in prints if each.phase == "backward"]
-    dense = max((density(e) / (e.height * e.width) for e in trained if e.pixels), default=0.0)
-    if most_boxes is not None:
-        dense = max(dense, float(batch * most_boxes))
+    usual = max((density(e) / (e.height * e.width) for e in trained if e.pixels), default=0.0)
+    dense = max(usual, MOSAIC * batch * most_boxes if most_boxes and assignment(spec) else 0.0)
     rise = line.at(batch * height * width, dense * height * width)
     grown = ground.per_size_bytes * _sizes_to_come(spec, ground)
     found = Prediction(
@@ -117,10 +116,11 @@ def _training(
         rise.freedom,
     )
     lifetime = state.memory.peak_bytes
-    if lifetime is not None and repeated(prints, batch * height * width) and not grown:
+    known = repeated(prints, batch * height * width) and not grown and dense <= usual
+    if lifetime is not None and known:
         # It came again and the mark of the process did not rise: that is known better.
-        known = min(found.value, float(lifetime))
-        found = Prediction(known, _NOISE * max(known - ground.bytes, 0.0), rise.freedom)
+        point = min(found.value, float(lifetime))
+        found = Prediction(point, _NOISE * max(point - ground.bytes, 0.0), rise.freedom)
     return _outlook("backward", found, seen, capacity, state.place.step or 0)
 
 
