@@ -62,8 +62,9 @@ def rows(name: str, run: Mapping[str, Any]) -> list[Row]:
     base = kernel["base"]
     for after, mark in kernel["marks"].items():
         forecast = foresee(told_until(run["messages"], mark["at"]))
-        points = [each.point_bytes for each in forecast.outlooks if each.point_bytes is not None]
-        bounds = [each.bound_bytes for each in forecast.outlooks if each.bound_bytes is not None]
+        looked = [*forecast.outlooks, *([forecast.later] if forecast.later else [])]
+        points = [each.point_bytes for each in looked if each.point_bytes is not None]
+        bounds = [each.bound_bytes for each in looked if each.bound_bytes is not None]
         if points and bounds:
             found.append(
                 Row(
