@@ -1,6 +1,8 @@
 # Everything from a fresh clone, with only Python >= 3.10 and make. `make` alone explains itself.
 
 PYTHON ?= python3
+# Where `make install` and `make uninstall` act, see packaging/install.sh.
+export DESTDIR PREFIX SYSCONFDIR TARGET_PYTHON PURGE
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
@@ -11,7 +13,7 @@ OR_NOTHING := || test $$? -eq 5
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test lint deps trainers faults system gpu-test bench \
-	trainers-slice faults-slice environment clean
+	trainers-slice faults-slice environment clean wheel package install uninstall
 
 help: ## this list
 	@echo "yolowatch: make TARGET"
@@ -93,6 +95,23 @@ deps: ## Debian's packages that the tests use; needs root, starts no service
 	@test "$$(id -u)" = 0 || { echo "make deps installs Debian packages: run it as root"; exit 1; }
 	apt-get update -q
 	DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $(DEBIAN_PACKAGES)
+
+$(VENV)/package.stamp: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[package]'
+	@touch $@ $(VENV)/runtime.stamp
+
+wheel: $(VENV)/package.stamp ## dist/yolowatch-VERSION-py3-none-any.whl
+	rm -rf build/lib build/bdist.* dist/*.whl
+	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
+
+package: wheel ## a Debian package with its own libraries, for this machine's python3
+	BUILD_PYTHON=$(CURDIR)/$(BIN)/python packaging/deb.sh dist/yolowatch-*.whl dist
+
+install: wheel ## as a service; DESTDIR, PREFIX (/usr/local), SYSCONFDIR (/etc), TARGET_PYTHON
+	BUILD_PYTHON=$(CURDIR)/$(BIN)/python packaging/install.sh dist/yolowatch-*.whl
+
+uninstall: ## takes that away; PURGE=1 also the configuration and the journal
+	packaging/uninstall.sh
 
 clean: ## removes what was built here; the cache of trainers' Pythons stays
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -15,7 +15,7 @@ from yolowatch.daemon.ledger import Ledger
 from yolowatch.metrics.snapshot import RunMetrics, Spent
 from yolowatch.model import events
 from yolowatch.model.device import DeviceReading, DeviceUser
-from yolowatch.model.forecast import Outlook
+from yolowatch.model.forecast import Forecast, Outlook
 from yolowatch.model.host import RunHost
 from yolowatch.model.plan import Policy
 
@@ -167,11 +167,12 @@ def test_what_others_see_of_the_run_is_exported_with_it(scene: Scene) -> None:
     scene.step(events.DevicesSeen(seen, 101.0))
     held = RunHost(processes=3, resident_bytes=7)
     scene.step(events.HostSeen({scene.run: held, "other": RunHost()}, 102.0))
-    scene.core.sights.outlook = Outlook("validation", 5, 6, 0.5, 10)
+    worst = Outlook("validation", 5, 6, 0.5, 10)
+    scene.core.foreseeing.forecast = Forecast((worst,))
     found = shown(scene, user="ann", mode="auto")
     assert (scene.core.sights.devices, scene.core.sights.devices_at) == (seen, 101.0)
     assert (found.host, scene.core.sights.host_at) == (held, 102.0)
-    assert found.outlook == scene.core.sights.outlook
+    assert found.outlook == worst
     assert (found.user, found.mode) == ("ann", "auto")
     assert found.pids == {10}
     scene.exit(0)

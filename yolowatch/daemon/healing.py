@@ -13,7 +13,6 @@ from yolowatch.daemon import sentences
 from yolowatch.daemon.attempt import Attempt
 from yolowatch.daemon.deciding import decide, order_of
 from yolowatch.daemon.lessons import Lessons
-from yolowatch.daemon.memento import HealingMemento
 from yolowatch.daemon.records import Records
 from yolowatch.daemon.remedy import Remedy
 from yolowatch.model import events
@@ -152,37 +151,15 @@ class Healing:
         self.lessons = self.lessons.without_progress()
         return self._restore()
 
-    def remember(self) -> HealingMemento:
-        """What a successor of this daemon needs to know."""
-        return HealingMemento(
-            self.lessons,
-            tuple(self.restorable.values()),
-            self.carried_out,
-            tuple(self.receipts),
-            self.remedy.remember() if self.remedy is not None else None,
-            self.waiting,
-            self.refused,
-            self.planned,
-        )
-
-    def restore(self, memento: HealingMemento) -> None:
-        """Become what another daemon's was."""
-        self.lessons = memento.lessons
-        self.restorable = {change.path: change for change in memento.restorable}
-        self.carried_out = memento.carried_out
-        self.receipts = list(memento.receipts)
-        if memento.remedy is not None:
-            self.remedy = Remedy.restored(memento.remedy)
-        self.waiting = memento.waiting
-        self.refused, self.planned = memento.refused, memento.planned
-
     def step_done(self, event: events.StepDone) -> tuple[list[Action], Receipt | None]:
         """The next step, or the receipt once the run has been started again."""
         remedy = self.remedy
         if remedy is None or not remedy.awaits(event):
             return [], None
-        self._records.done(event)
         remedy.take_in(event)
+        if remedy.lacks_room(event):
+            return self._wait_on(remedy), None
+        self._records.done(event)
         if event.step == "rewrite":
             self._records.files(event.plan, remedy.files)
             for change in remedy.files:
@@ -199,6 +176,16 @@ class Healing:
         self.carried_out = event.plan
         self.remedy = None
         return [Say(sentences.started_again(receipt.plan, receipt.resume))], receipt
+
+    def _wait_on(self, remedy: Remedy) -> list[Action]:
+        """The device has no room yet: ask once more, for as long as the plan says."""
+        if self.paused is not None:
+            return self._wait(self.paused)
+        reason = remedy.gave_up_waiting()
+        if reason is None:
+            return [remedy.request()]  # its intent is in the journal
+        self.refused += 1
+        return self._abandon(reason, remedy.status)
 
     def step_failed(self, event: events.StepFailed) -> list[Action]:
         """A step could not be carried out: the plan is abandoned."""

@@ -11,6 +11,7 @@ import os
 import queue
 import secrets
 import signal
+import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from yolowatch.daemon import recover, threads
+from yolowatch.daemon import recover, signals, threads
 from yolowatch.daemon.controlling import Controller, Surroundings
 from yolowatch.daemon.exporting import Watched
 from yolowatch.daemon.fleet import Fleet
@@ -38,6 +39,7 @@ from yolowatch.edges.discovery import Discovery
 from yolowatch.edges.journal import Journal
 from yolowatch.edges.listener import Listener
 from yolowatch.edges.pausing import PauseFile
+from yolowatch.edges.service_manager import ServiceManager
 from yolowatch.edges.solitude import only_daemon
 from yolowatch.edges.stage import stage
 from yolowatch.hands.launching import Hooking
@@ -100,7 +102,10 @@ class _Service:
         given = options.state_dir or (Path(config.state_dir) if config.state_dir else None)
         state = statedir.state_directory(given, environment)
         sockets = options.socket_dir or statedir.service_socket_directory(environment)
-        stack.enter_context(only_daemon(sockets))
+        address = sockets / "hook.sock"
+        self.manager = ServiceManager(os.environ)
+        handed = self.manager.handed("hook", address, socket.SOCK_SEQPACKET)
+        stack.enter_context(only_daemon(sockets, (address.name,) if handed else ()))
         self._journal = stack.enter_context(Journal(state / "journal.sqlite", self._clock))
         staged = stage(state)
         self.fleet = Fleet(
@@ -115,7 +120,7 @@ class _Service:
         driver = nvml.open_nvml()
         self._observers = Observers(driver, self._clock, self._post)
         beat = self._observers.heartbeats.of
-        self._listener = Listener(sockets / "hook.sock", self._post, uids=uids, clock=self._clock)
+        self._listener = Listener(address, self._post, uids=uids, clock=self._clock, handed=handed)
         self._listener.beat = beat("listener")
         stack.callback(self._listener.close)
         stack.callback(self._observers.close)
@@ -149,12 +154,12 @@ class _Service:
             )
             stack.callback(self._watch.close)
             self._watch.start()
+            signals.on(signal.SIGHUP, self._watch.reload, stack)
         self._publisher = Publisher(
             self._watched, self._listener, self._queue.qsize, self._clock, self._observers
         )
         for number in _SIGNALS:
-            before = signal.signal(number, lambda _number, _frame: self._over.set())
-            stack.callback(signal.signal, number, before)
+            signals.on(number, self._over.set, stack)
         if config.metrics is not None:
             server = http.HttpServer(http.parse_address(config.metrics), self._publisher.page)
             stack.callback(server.close)
@@ -170,6 +175,7 @@ class _Service:
         self._observers.start(self._thread_failed)
         threads.start("discovery", self._discovery.work, self._thread_failed)
         _say(None, f"watching; hooks speak to {self._listener.path}")
+        self.manager.ready()
         while not self._over.is_set():
             event = self._next_event()
             began = self._clock.monotonic()
@@ -178,6 +184,8 @@ class _Service:
             if isinstance(event, events.Tick) and event.at >= self._publish_at:
                 self._publish_at = event.at + _PUBLISH_SECONDS
                 self._publisher.publish()
+                self.manager.alive(self._clock.monotonic(), self._controller.sentence)
+        self.manager.stopping()
         _say(None, "stopped; trainings go on")
         return 0
 

@@ -60,6 +60,7 @@ class _Peer:
 class Listener:
     """A listening socket at `path`, open to processes of `uids` only; None is everybody's.
 
+    `handed` is one that listens there already and outlives this listener: a service manager's.
     Raises AddressError where it cannot listen there. `dropped` counts messages lost to a full
     queue, `refused` connections that were not accepted or were cut.
     """
@@ -72,9 +73,11 @@ class Listener:
         uids: frozenset[int] | None,
         clock: Clock,
         bounds: Bounds = Bounds(),
+        handed: socket.socket | None = None,
     ) -> None:
         self.path = path
         self.beat: Callable[[], None] = lambda: None  # called by the thread every few seconds
+        self._is_ours = handed is None  # else its address stays when this listener goes
         self.dropped = 0
         self.refused = 0
         self._post, self._uids, self._clock, self._bounds = post, uids, clock, bounds
@@ -85,7 +88,7 @@ class Listener:
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         mode = 0o666 if uids is None else 0o600
-        self._socket = _listening_socket(path, bounds.connections, mode)
+        self._socket = handed or _listening_socket(path, bounds.connections, mode)
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._socket, selectors.EVENT_READ)
@@ -142,7 +145,8 @@ class Listener:
         self._selector.close()
         self._socket.close()
         os.close(self._wake)
-        self.path.unlink(missing_ok=True)
+        if self._is_ours:
+            self.path.unlink(missing_ok=True)
 
     def _accept(self) -> None:
         try:

@@ -7,11 +7,7 @@ from yolowatch.model.opt_in import OPT_IN
 from yolowatch.model.plan import COSTS
 from yolowatch.model.verdict import Kind
 
-INCIDENT_KINDS = tuple(
-    kind.value
-    for kind in Kind
-    if kind not in (Kind.FINISHED, Kind.INTERRUPTED, Kind.OBSERVED)  # nothing went wrong
-)
+INCIDENT_KINDS = tuple(kind.value for kind in Kind if kind.is_incident)
 LEVERS = (*COSTS, *OPT_IN)
 OUTCOMES = (
     "healed",  # the run finished, or trains on
@@ -20,6 +16,7 @@ OUTCOMES = (
     "failed",  # what was started again failed
     "recommended",  # a plan was made, and acting was not wanted
     "observed",  # not even a plan was wanted
+    "passed",  # seen of a run that lived, and not seen any more
     "other",
 )
 

@@ -23,7 +23,7 @@ from yolowatch.errors import CaptureError
 from yolowatch.hands.exits import Exits
 from yolowatch.hands.helper import protocol, translating
 from yolowatch.hands.helper.bounds import Refused
-from yolowatch.hands.memory import wait_for_memory
+from yolowatch.hands.memory import wait_step
 from yolowatch.hands.port import Inspected, PostOf
 from yolowatch.model.actions import RestoreFiles, RunStep, VaultCheckpoint
 from yolowatch.model.events import CheckpointRefused, StepDone, StepFailed
@@ -136,12 +136,8 @@ class HelperHands:
     def _step(self, run: str, request: RunStep) -> tuple[str, dict[str, Any]]:
         order = request.remediation
         if request.step == "wait":
-            began = self._clock.monotonic()
             seconds = self._policy_of(run).memory_wait_seconds
-            detail = wait_for_memory(
-                order.user.device, order.processes, self._nvml, self._clock, seconds
-            )
-            return detail, {"seconds": self._clock.monotonic() - began}
+            return wait_step(order, self._nvml, self._clock, seconds)
         fields = {**translating.step_to_json(request), "policy": self._policy(run)}
         answer = self._ask_until_told("step", run, fields)
         if "failed" in answer:
