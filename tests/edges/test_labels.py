@@ -47,7 +47,16 @@ def test_folders_within_folders_and_lists_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "document",
-    ["", "[]", "train: 5", "train: pictures", "train: {a: b}", "train: nowhere/images/x", "\0", "*a"],
+    [
+        "",
+        "[]",
+        "train: 5",
+        "train: pictures",
+        "train: {a: b}",
+        "train: no/images/x",
+        "\0",
+        "*a",
+    ],
 )
 def test_what_is_not_understood_is_unknown(tmp_path: Path, document: str) -> None:
     data = data_set(tmp_path)

@@ -13,11 +13,13 @@ import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from yolowatch.daemon import threads
 from yolowatch.daemon.core import Core
+from yolowatch.daemon.counting import tell
 from yolowatch.daemon.exporting import Watched
 from yolowatch.daemon.observing import Observers
 from yolowatch.daemon.publishing import Publisher
@@ -38,6 +40,7 @@ from yolowatch.hook import wire
 from yolowatch.model import events
 from yolowatch.model.actions import (
     Action,
+    CountBoxes,
     Finish,
     Launch,
     Order,
@@ -51,8 +54,7 @@ from yolowatch.model.plan import Policy
 from yolowatch.model.printable import printable
 
 _encode: Callable[[str, Mapping[str, Any]], bytes] = wire.encode
-_QUEUE_EVENTS = 4096
-_TICK_SECONDS = 0.5
+_QUEUE_EVENTS, _TICK_SECONDS = 4096, 0.5
 _FROM_TERMINAL = 0x80  # SI_KERNEL: the terminal sent it to the whole foreground group
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
@@ -95,7 +97,7 @@ def supervise(options: Options, progress: Callable[[Core], None] | None = None) 
 
 class _Supervision:
     def __init__(self, options: Options, stack: contextlib.ExitStack) -> None:
-        self._say = _silent if options.quiet else _say
+        self._say = (lambda _sentence: None) if options.quiet else _say
         self._stack = stack
         self._claimed: str | None = None  # the directory whose lease was asked for
         self._queue: queue.Queue[events.Event] = queue.Queue(_QUEUE_EVENTS)
@@ -153,11 +155,8 @@ class _Supervision:
         stack.callback(self._end_threads)
         listener.start()
         self._observers.start(self._thread_failed)
-        for name, body in (
-            ("signals", self._receive_signals),
-            ("executor", self._execute),
-            ("vault", self._vaults.work),
-        ):
+        works = (self._receive_signals, self._execute, self._vaults.work)
+        for name, body in zip(("signals", "executor", "vault"), works, strict=True):
             threads.start(name, body, self._thread_failed)
 
     def _block_signals(self, stack: contextlib.ExitStack) -> None:
@@ -239,6 +238,9 @@ class _Supervision:
                     self._order(action)
                 case VaultCheckpoint():
                     self._vaults.order(action)
+                case CountBoxes():
+                    counting = partial(tell, action, self._clock, self._queue.put)
+                    threads.start("labels", counting, self._thread_failed)
                 case RunStep():
                     self._steps.put(action)
                 case RestoreFiles():
@@ -294,7 +296,3 @@ class _Supervision:
 
 def _say(sentence: str) -> None:
     terminal.tell(f"yolowatch: {printable(sentence, 2000)}")
-
-
-def _silent(_sentence: str) -> None:
-    """Says nothing: for the calibration runs of the demonstration."""

@@ -49,6 +49,7 @@ from yolowatch.model import events
 from yolowatch.model.actions import (
     Adopt,
     Attach,
+    CountBoxes,
     Forget,
     Order,
     RestoreFiles,
@@ -64,8 +65,7 @@ from yolowatch.model.printable import printable
 from yolowatch.model.service import ServiceConfig
 
 _encode: Callable[[str, Mapping[str, Any]], bytes] = wire.encode
-_QUEUE_EVENTS = 8192
-_TICK_SECONDS = 0.5
+_QUEUE_EVENTS, _TICK_SECONDS = 8192, 0.5
 _PUBLISH_SECONDS = 1.0  # nobody scrapes more often
 _WORKERS = 16  # runs whose remediations can be on their way at once
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -259,7 +259,7 @@ class _Service:
                     self._listener.send(action.connection, _encode("order", fields))
                 case Watch():
                     self._hands.watch(action.process)
-                case Adopt():
+                case Adopt() | CountBoxes():
                     self._work(partial(self._surveyor.survey, action))
                 case Attach():
                     self._work(partial(self._reacher.attach, action))

@@ -65,10 +65,8 @@ def plan(
     if verdict.kind.is_host:
         return _plan_host(user, recipe, earlier, state, verdict, policy, incident)
     if recipe is None:
-        return Refusal(
-            incident,
-            "The effective batch or weight decay of the run is not known, so it cannot be kept.",
-        )
+        unknown = "The effective batch or weight decay of the run is not known"
+        return Refusal(incident, f"{unknown}, so it cannot be kept.")
     if _unplaced(state, verdict):
         return Refusal(incident, "It is not known where in the training memory ran out.")
     limit = _limit(state, verdict, policy)

@@ -31,7 +31,8 @@ def training_places(document: bytes, folder: str) -> tuple[str, ...]:
     if not isinstance(root, str) or not all(isinstance(each, str) for each in named):
         return ()
     base = os.path.join(folder, root)
-    return tuple(os.path.normpath(os.path.join(base, each)) for each in named[:_MOST_PLACES])
+    places = [os.path.join(base, str(each)) for each in named[:_MOST_PLACES]]
+    return tuple(os.path.normpath(each) for each in places)
 
 
 def label_folder(images: str) -> str | None:
