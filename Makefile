@@ -6,14 +6,15 @@ export DESTDIR PREFIX SYSCONFDIR TARGET_PYTHON PURGE
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-DEBIAN_PACKAGES := python3-venv libgl1 libglib2.0-0 libgomp1 systemd-container debootstrap
+DEBIAN_PACKAGES := python3-venv libgl1 libglib2.0-0 libgomp1 systemd-container debootstrap chromium
 
 # A slice may hold no test yet; pytest's exit status 5 says only that.
 OR_NOTHING := || test $$? -eq 5
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test lint deps trainers faults system gpu-test bench \
-	trainers-slice faults-slice environment clean wheel package install uninstall
+	trainers-slice faults-slice environment clean wheel package install uninstall \
+	dashboards dashboards-render
 
 help: ## this list
 	@echo "yolowatch: make TARGET"
@@ -54,6 +55,7 @@ lint: $(VENV)/dev.stamp ## ruff, mypy and the contracts of import
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --python-version 3.11 grafana
 	$(BIN)/lint-imports --no-cache --no-logo
 
 trainers: $(VENV)/dev.stamp environment ## every test with a real trainer; records their matrix
@@ -95,6 +97,13 @@ deps: ## Debian's packages that the tests use; needs root, starts no service
 	@test "$$(id -u)" = 0 || { echo "make deps installs Debian packages: run it as root"; exit 1; }
 	apt-get update -q
 	DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $(DEBIAN_PACKAGES)
+
+dashboards: $(VENV)/dev.stamp ## writes grafana/dashboards/*.json anew from their code
+	$(BIN)/python -m grafana.source
+
+dashboards-render: $(VENV)/dev.stamp environment ## draws them with Grafana's components (460 MB)
+	cd grafana/render && npm install && node schema.mjs
+	$(BIN)/python -m tests.grafana.pictures
 
 $(VENV)/package.stamp: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --disable-pip-version-check -e '.[package]'
