@@ -56,6 +56,17 @@ def played(case: Case) -> dict[str, Any]:
     return found
 
 
+def again(before: dict[str, Any]) -> dict[str, Any]:
+    """The same case, played anew under yolowatch alone: what others do has not changed."""
+    case = draw(before["case"])
+    if before["healthy"]:
+        return {**before, "yolowatch": asdict(prevented(case))}
+    if not before["feasible"]:
+        return before
+    mine = {HEALED: asdict(healed(case)), PREVENTED: asdict(prevented(case))}
+    return {**before, "outcomes": {**before["outcomes"], **mine}}
+
+
 def line(name: str, cases: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The figures of one strategy over the feasible troubled cases."""
     outcomes = [(each["outcomes"][name], each["oracle"]) for each in cases]
@@ -157,12 +168,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=800, metavar="N", help="default: 800")
     parser.add_argument("--folder", type=Path, help="keep there what was played")
+    parser.add_argument(
+        "--again", action="store_true", help="of what was played, play yolowatch's part once more"
+    )
     parser.add_argument("--record", action="store_true", help="write bench/results/")
     options = parser.parse_args()
     kept = options.folder / "played.jsonl" if options.folder is not None else None
     known: dict[int, dict[str, Any]] = {}
     if kept is not None and kept.exists():
         known = {each["case"]: each for each in map(json.loads, kept.read_text().splitlines())}
+    if options.again:
+        known = {number: again(each) for number, each in known.items() if number < options.cases}
     results = []
     for number in range(options.cases):
         if number not in known:

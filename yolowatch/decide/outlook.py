@@ -38,6 +38,7 @@ from yolowatch.model.forecast import Forecast, Lesson, Outlook
 from yolowatch.model.run import Footprint, RunSpec, RunState
 
 _BOUND = 0.99
+_AS_FAR_AS = 2.33  # deviations from the middle that the bound is, where much is known
 
 
 def foresee(
@@ -120,12 +121,15 @@ def _training(
     batch, height, width = shape
     trained = [each for each in prints if each.phase == "backward"]
     usual = max((density(e) / (e.height * e.width) for e in trained if e.pixels), default=0.0)
-    dense = max(usual, MOSAIC * batch * most_boxes if most_boxes and assignment(spec) else 0.0)
+    densest = float(batch * most_boxes) if most_boxes and assignment(spec) else 0.0
+    dense, mosaic = max(usual, densest), max(usual, MOSAIC * densest)
     rise = line.at(batch * height * width, dense * height * width)
+    # That the densest image stands in a mosaic of such images belongs to the bound, not the point.
+    more = line.at(batch * height * width, mosaic * height * width).value - rise.value
     grown = ground.per_size_bytes * _sizes_to_come(spec, ground)
     found = Prediction(
         ground.bytes + grown + rise.value,
-        math.hypot(rise.scale, ground.deviation, grown / 2),
+        math.hypot(rise.scale, ground.deviation, grown / 2, more / _AS_FAR_AS),
         rise.freedom,
     )
     lifetime = state.memory.peak_bytes
