@@ -128,6 +128,7 @@ def _figures(seen: Seen) -> dict[str, Any]:
         "before_validation": validations[0] if validations else None,
         "sizes": seen.sizes(),
         "ordered": [f"{e['levers'][0]['name']}: {e['levers'][0]['after']}" for e in live],
+        "plans": len(seen.shown.get("plans", [])),
         "incidents": [[e["kind"], e["outcome"]] for e in seen.shown.get("incidents", [])],
     }
 

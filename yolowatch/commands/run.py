@@ -86,7 +86,8 @@ through: the exit status is the training's own."""
             parse_address(arguments.metrics) if arguments.metrics else None,
         )
         outcome = supervise(options)
-        for receipt in outcome.core.healing.receipts:
+        core = outcome.core
+        for receipt in (*core.ordering.living.receipts, *core.healing.receipts):
             terminal.tell(pages.receipt(receipt.to_json(), sys.stderr))
         return outcome.exit_status
 
