@@ -140,6 +140,12 @@ class Load:
         self.daemon.wait(30)
         return told
 
+    def kill(self) -> None:
+        """Whatever happened, nothing of it goes on."""
+        for each in (self.daemon, *self.trainings):
+            each.kill()
+            each.wait()
+
 
 def measure(load: Load, processes: int, trainings: int, seconds: float) -> dict[str, Any]:
     """Start everything, let it settle, and watch the daemon for so many seconds."""
@@ -215,7 +221,10 @@ def main() -> int:
         folder = Path(name)
         described = machine.describe(python, {**os.environ, "YOLO_CONFIG_DIR": name})
         load = Load(folder, python, options.profile)
-        found = measure(load, options.processes, options.trainings, options.seconds)
+        try:
+            found = measure(load, options.processes, options.trainings, options.seconds)
+        finally:
+            load.kill()
         if options.profile:
             pstats.Stats(str(folder / "profile")).sort_stats("tottime").print_stats(30)
     document = {"machine": described, "found": found, "targets": TARGETS}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
@@ -12,6 +12,7 @@ from yolowatch import config
 from yolowatch.errors import ConfigError
 from yolowatch.model.opt_in import OPT_IN
 from yolowatch.model.plan import LEVERS, Policy
+from yolowatch.model.thresholds import Thresholds
 
 
 def read(text: str) -> Policy:
@@ -61,6 +62,17 @@ vault_gib: 0.5
     assert len(config.KEYS) == 15, "a new key belongs in here"
 
 
+def test_every_threshold_can_be_said() -> None:
+    values = {
+        field.name: round(field.default * 2) if isinstance(field.default, int) else 0.75
+        for field in fields(Thresholds)
+    }
+    values["dense_boxes"] = 3.0
+    assert set(config.DETECTION_KEYS) == set(values)
+    text = "detection:\n" + "".join(f"  {key}: {value}\n" for key, value in values.items())
+    assert read(text) == replace(Policy(mode="recommend"), thresholds=Thresholds(**values))
+
+
 def test_what_must_be_named_is_taken_where_it_is() -> None:
     assert read("levers: [freeze, batch, image size]").levers == ("batch", "image size", "freeze")
     assert not set(OPT_IN) & set(read("margin: 0.1").levers)
@@ -87,6 +99,15 @@ def test_what_must_be_named_is_taken_where_it_is() -> None:
         ("keep_checkpoints: 0", "keep_checkpoints must be a whole number from 1 to 100, not 0."),
         ("vault_gib: 0", "vault_gib must be GiB from 0.001 to 1000000, not 0."),
         ("keep_checkpoints: 2.5", "keep_checkpoints must be a whole number from 1 to 100"),
+        ("detection: 5", "policy.yaml: detection must be a mapping of thresholds to values."),
+        (
+            "detection: {near_oom_headrom: 1}",
+            "policy.yaml: detection has the unknown key 'near_oom_headrom': did you mean",
+        ),
+        (
+            "detection: {leak_epochs: 1}",
+            "policy.yaml: detection: leak_epochs must be a whole number from 3 to 50, not 1.",
+        ),
         ("margin: [", "policy.yaml, line 1 is no YAML"),
         ("- margin", "policy.yaml must be a mapping"),
         ("!!python/object/apply:os.system [x]", "is no YAML"),

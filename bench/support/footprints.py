@@ -35,7 +35,7 @@ _NETWORKS = {
     "yolov5": (str(_DATA / "yolov5-small.yaml"), "yolov5n.yaml"),
     "yolov9": (str(_DATA / "yolov9-small.yaml"),),
 }
-_MOST_PIXELS = 2 * 128**2
+_MOST_PIXELS, _FEW_PIXELS = 4 * 128**2, 2 * 96**2
 _LARGER = ("yolo11n.yaml", "yolov5n.yaml")
 _BATCHES, _SIZES, _MULTI_SCALE = (2, 4, 8), (64, 96, 128, 160), (True, False)
 _SECONDS = 150
@@ -67,8 +67,10 @@ def shapes() -> list[Shape]:
         for network, batch, size, scale, seed in itertools.product(
             networks, _BATCHES, _SIZES, _MULTI_SCALE, range(3)
         ):
-            if network in _LARGER and (seed or batch * size**2 > _MOST_PIXELS):
-                continue  # they take a minute
+            if batch * size**2 > (_FEW_PIXELS if network in _LARGER else _MOST_PIXELS):
+                continue  # it would take minutes
+            if seed and network in _LARGER:
+                continue
             # Of fewer places than it wants a trainer's assignment cannot choose.
             if size * (0.5 if scale else 1.0) >= 64:
                 found.append(Shape(trainer, network, batch, size, scale, seed))

@@ -74,9 +74,13 @@ class FakeHands:
 
 @dataclass
 class FakeNvml:
-    """One GPU on which these pids compute, reading by reading; None is unreadable."""
+    """One GPU on which these pids compute, reading by reading; None is unreadable.
+
+    `free` is what it has free, in bytes, reading by reading; empty is unreadable.
+    """
 
     readings: list[set[int] | None]
+    free: list[int] = field(default_factory=list)
     asked: int = 0
 
     @property
@@ -84,7 +88,8 @@ class FakeNvml:
         return None
 
     def devices(self) -> tuple[DeviceReading, ...]:
-        return (DeviceReading(0),)
+        free = self.free[min(self.asked, len(self.free) - 1)] if self.free else None
+        return (DeviceReading(0, free_bytes=free),)
 
     def processes(self, index: int) -> tuple[GpuProcess, ...] | None:
         pids = self.readings[min(self.asked, len(self.readings) - 1)]

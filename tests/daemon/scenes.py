@@ -66,7 +66,7 @@ class Scene:
         self.process = process(10)
         command, said = ("yolo", "train"), self.said.append
         records = Records.begin(self.journal, command, "/work", "auto", process(1), said)
-        self.run = records.run
+        self.run, self.records = records.run, records
         self.core = Core(records, policy or Policy())
 
     def step(self, event: events.Event) -> list[Action]:

@@ -6,7 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.decide.corpus import CPU, CUDA, DISGUISED, HOST, NOT_OOM, Report
+from tests.decide.corpus import (
+    CPU,
+    CUDA,
+    DEVICE_FAULTS,
+    DISGUISED,
+    DISGUISED_DEVICE,
+    ECHOES,
+    FREE_MEMORY,
+    HOST,
+    NEIGHBOURS,
+    NOT_OOM,
+    RESUMED,
+    Report,
+)
 from yolowatch.decide.texts import Source, parse_capacity, recognise
 
 
@@ -14,7 +27,7 @@ def ids(report: Report) -> str:
     return report.name
 
 
-@pytest.mark.parametrize("report", CUDA, ids=ids)
+@pytest.mark.parametrize("report", CUDA + NEIGHBOURS + FREE_MEMORY + RESUMED, ids=ids)
 def test_device_failures(report: Report) -> None:
     form = recognise(report.exception, report.text)
     assert form is not None
@@ -35,7 +48,7 @@ def test_host_failures_are_not_the_devices(report: Report) -> None:
     assert form.source is not Source.DEVICE
 
 
-@pytest.mark.parametrize("report", DISGUISED, ids=ids)
+@pytest.mark.parametrize("report", DISGUISED + DISGUISED_DEVICE, ids=ids)
 def test_disguised_failures_are_marked_as_such(report: Report) -> None:
     form = recognise(report.exception, report.text)
     assert form is not None
@@ -43,12 +56,12 @@ def test_disguised_failures_are_marked_as_such(report: Report) -> None:
     assert not any(f.disguised for f in (recognise(r.exception, r.text) for r in CUDA + CPU) if f)
 
 
-@pytest.mark.parametrize("report", NOT_OOM, ids=ids)
+@pytest.mark.parametrize("report", NOT_OOM + DEVICE_FAULTS + ECHOES, ids=ids)
 def test_nothing_else_is_recognised(report: Report) -> None:
     assert recognise(report.exception, report.text) is None
 
 
-@pytest.mark.parametrize("report", CUDA + CPU, ids=ids)
+@pytest.mark.parametrize("report", CUDA + NEIGHBOURS + FREE_MEMORY + RESUMED + CPU, ids=ids)
 def test_the_figures_are_read(report: Report) -> None:
     figures = parse_capacity(report.text)
     assert figures.requested == report.requested

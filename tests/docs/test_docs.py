@@ -23,6 +23,7 @@ DOCUMENTS = (
     "docs/configuration.md",
     "docs/levers.md",
     "docs/metrics.md",
+    "docs/runbooks.md",
     "docs/exit-codes.md",
 )
 # A path in backticks: with a folder, or a folder alone.

@@ -2,16 +2,19 @@
 
    Its GPUs are described by lines KEY=VALUE in the file $NVML_STAND_IN, read at each call and to be
    replaced by renaming: count, init (an error code), and for each GPU N: N.total, N.used,
-   N.reserved, N.util, N.temp, N.mw, N.procs (pid:bytes,pid:bytes) and N.error.CALL (an error code;
-   N.error for all calls). With -DOLD_DRIVER it lacks what drivers before 510 lack. */
+   N.reserved, N.util, N.temp, N.mw, N.mwlimit, N.reasons (a mask), N.ecc (corrected:uncorrected),
+   N.procs (pid:bytes,pid:bytes) and N.error.CALL (an error code; N.error for all calls). Each change
+   of xid=NUMBER@GPU#SERIAL is an event. With hang=1 every call about a GPU waits until it is 0. With
+   -DOLD_DRIVER it lacks what drivers before 510 lack. */
 
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { SUCCESS, UNINITIALIZED, INVALID_ARGUMENT, NOT_SUPPORTED };
-enum { INSUFFICIENT_SIZE = 7, NO_PERMISSION = 4, GPU_IS_LOST = 15, VERSION_MISMATCH = 25 };
+enum { INSUFFICIENT_SIZE = 7, NO_PERMISSION = 4, TIMEOUT = 10, GPU_IS_LOST = 15, VERSION_MISMATCH = 25 };
 
 typedef int result;
 typedef void *device;
@@ -54,6 +57,7 @@ static unsigned long long number(device d, const char *name) {
 static result failure(device d, const char *call) {
     char key[128], value[64];
     if (!initialised) return UNINITIALIZED;
+    while (lookup("hang", value, sizeof value) && atoi(value)) usleep(10000);
     snprintf(key, sizeof key, "error.%s", call);
     if (of(d, key, value, sizeof value) || of(d, "error", value, sizeof value)) return atoi(value);
     return SUCCESS;
@@ -161,3 +165,64 @@ result nvmlDeviceGetComputeRunningProcesses_v3(device d, unsigned *count, proces
     *count = found;
     return SUCCESS;
 }
+result nvmlDeviceGetIndex(device d, unsigned *index) {
+    FAIL_OR_GO_ON(d);
+    *index = (unsigned)(size_t)d - 1;
+    return SUCCESS;
+}
+#ifndef OLD_DRIVER
+static result told(device d, const char *call, const char *name, unsigned long long *out) {
+    char value[64];
+    result code = failure(d, call);
+    if (code) return code;
+    if (!of(d, name, value, sizeof value)) return NOT_SUPPORTED;
+    *out = strtoull(value, NULL, 0);
+    return SUCCESS;
+}
+result nvmlDeviceGetEnforcedPowerLimit(device d, unsigned *milliwatts) {
+    unsigned long long value = 0;
+    result code = told(d, __func__, "mwlimit", &value);
+    *milliwatts = (unsigned)value;
+    return code;
+}
+/* The newer name of this question is missing on purpose: drivers of some years know only this one. */
+result nvmlDeviceGetCurrentClocksThrottleReasons(device d, unsigned long long *mask) {
+    return told(d, __func__, "reasons", mask);
+}
+result nvmlDeviceGetTotalEccErrors(device d, int kind, int since, unsigned long long *count) {
+    char value[64], *colon;
+    result code = failure(d, __func__);
+    if (code) return code;
+    if (since != 0) return INVALID_ARGUMENT;
+    if (!of(d, "ecc", value, sizeof value) || !(colon = strchr(value, ':'))) return NOT_SUPPORTED;
+    *count = strtoull(kind ? colon + 1 : value, NULL, 10);
+    return SUCCESS;
+}
+
+typedef struct { device d; unsigned long long type, data; unsigned instance, compute; } event;
+
+static char taken[128];
+
+result nvmlEventSetCreate(void **set) {
+    if (!lookup("xid", taken, sizeof taken)) taken[0] = 0;
+    *set = taken;
+    return SUCCESS;
+}
+result nvmlDeviceRegisterEvents(device d, unsigned long long types, void *set) {
+    FAIL_OR_GO_ON(d);
+    (void)set;
+    return types == 8 ? SUCCESS : NOT_SUPPORTED;
+}
+result nvmlEventSetWait_v2(void *set, event *found, unsigned milliseconds) {
+    char value[128];
+    (void)set;
+    if (milliseconds) return INVALID_ARGUMENT; /* nobody may wait here */
+    if (!lookup("xid", value, sizeof value) || !strcmp(value, taken)) return TIMEOUT;
+    snprintf(taken, sizeof taken, "%s", value);
+    memset(found, 0, sizeof *found);
+    found->type = 8;
+    found->data = strtoull(value, NULL, 10);
+    found->d = (device)(size_t)(atoi(strchr(value, '@') + 1) + 1);
+    return SUCCESS;
+}
+#endif

@@ -47,6 +47,9 @@ TWO_GPUS = {
     "0.util": 55,
     "0.temp": 61,
     "0.mw": 250500,
+    "0.mwlimit": 300000,
+    "0.reasons": 0x04 | 0x40 | 0x01,
+    "0.ecc": "3:0",
     "0.procs": f"100:{2 * GIB},200:{2**64 - 1}",
     "1.total": 8 * GIB,
 }
@@ -110,9 +113,20 @@ def test_two_gpus(ask: Ask) -> None:
         "utilization_ratio": 0.55,
         "temperature_celsius": 61.0,
         "power_watts": 250.5,
+        "power_limit_watts": 300.0,
+        "throttled": ["power-cap", "thermal-hardware"],
+        "ecc": {"corrected": 3, "uncorrected": 0},
+        "xids": 0,
+        "last_xid": None,
+        "answers": True,
+        "users": None,
         "problems": [],
     }
     assert second["free_bytes"] == 8 * GIB
+    unsupported = ("power_limit_watts", "throttled")
+    assert [second[name] for name in unsupported] == [None, None]
+    assert second["ecc"] == {"corrected": None, "uncorrected": None}
+    assert second["problems"] == [], "what few boards have is not missed"
     assert reading["processes"] == [[[100, 2 * GIB], [200, None]], []]
     assert reading["reason"] is None
 
@@ -123,6 +137,8 @@ def test_an_old_driver_tells_no_reserved_memory(ask: Ask) -> None:
     assert first["reserved_bytes"] is None
     assert first["used_bytes"] == 4 * GIB
     assert first["free_bytes"] == 20 * GIB
+    assert (first["throttled"], first["xids"]) == (None, None)
+    assert first["ecc"] == {"corrected": None, "uncorrected": None}
     assert first["problems"] == []
 
 
@@ -154,10 +170,35 @@ def test_a_gpu_that_is_lost_while_it_is_watched(ask: Ask) -> None:
     assert before["devices"][0]["used_bytes"] == 3 * GIB
     assert lost["devices"][0]["used_bytes"] is None
     assert lost["devices"][0]["problems"] == ["the GPU cannot be read: GPU is lost"]
+    assert [each["answers"] for each in lost["devices"]] == [False, True]
     assert lost["devices"][1]["total_bytes"] == 8 * GIB
     assert lost["processes"][0] is None
     assert all_lost["devices"] == []
     assert all_lost["reason"] == "the number of GPUs cannot be read: GPU is lost"
+
+
+def test_critical_errors_are_counted_and_the_newest_is_named(ask: Ask) -> None:
+    before, one, same, two = ask(
+        TWO_GPUS | {"xid": "13@0#1"},
+        TWO_GPUS | {"xid": "79@1#2"},
+        TWO_GPUS | {"xid": "79@1#2"},
+        TWO_GPUS | {"xid": "31@1#3"},
+    )
+    seen = [
+        [(each["xids"], each["last_xid"]) for each in reading["devices"]]
+        for reading in (before, one, same, two)
+    ]
+    assert seen == [
+        [(0, None), (0, None)],  # what had happened before was not listened for
+        [(0, None), (1, 79)],
+        [(0, None), (1, 79)],
+        [(0, None), (2, 31)],
+    ]
+
+
+def test_a_gpu_that_tells_of_no_errors_has_no_count(ask: Ask) -> None:
+    (reading,) = ask(TWO_GPUS | {"0.error.nvmlDeviceRegisterEvents": 3})
+    assert [each["xids"] for each in reading["devices"]] == [None, 0]
 
 
 def test_a_driver_that_does_not_start(ask: Ask) -> None:

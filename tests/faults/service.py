@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -40,11 +41,56 @@ def until(happened: Callable[[], object], what: str, seconds: float = PATIENCE_S
         time.sleep(0.05)
 
 
+class Helper:
+    """The root helper as its units have it: whenever it ends, another one listens."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._thread: threading.Thread | None = None
+        self._popen: subprocess.Popen[bytes] | None = None
+        self._closing = False
+        self.socket = service.scene.root / "helper.sock"
+        self.starts = 0
+
+    def start(self, hook_socket: Path) -> None:
+        """Once is enough; it listens when this returns."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._serve, args=(hook_socket,), daemon=True)
+            self._thread.start()
+            until(self.socket.exists, "the helper listens")
+
+    def _serve(self, hook_socket: Path) -> None:
+        root = self._service.scene.root
+        command = (
+            *(*self._service.inside, sys.executable, "-m", "yolowatch.hands.helper"),
+            *("--socket", self.socket, "--core-user", str(os.geteuid())),
+            *("--state-dir", root / "private", "--stage-dir", root / "shared"),
+            *("--hook-socket", hook_socket, "--also-uid", str(os.geteuid())),
+        )
+        while not self._closing:
+            with (root / "helper.log").open("a") as log:
+                self._popen = subprocess.Popen(
+                    command, cwd=Path(__file__).parents[2], env={}, stdout=log, stderr=log
+                )
+            self.starts += 1
+            self._popen.wait()
+            time.sleep(0.2)
+
+    def close(self) -> None:
+        self._closing = True
+        while self._thread is not None and self._thread.is_alive():
+            if self._popen is not None:
+                self._popen.kill()
+            self._thread.join(0.1)
+
+
 class Service:
     """The daemon of one test, started again and again, and the training that it finds."""
 
-    def __init__(self, scene: Miniature) -> None:
+    def __init__(self, scene: Miniature, *, helped: bool = False) -> None:
+        """`helped`: through the root helper, which is started anew whenever it ends."""
         self.scene = scene
+        self.helper = Helper(self) if helped else None
         self.writes = scene.root / "writes.log"
         self.inside: tuple[str, ...] = ()
         self._holder: subprocess.Popen[bytes] | None = None
@@ -70,7 +116,11 @@ class Service:
 
     def start(self, write: str = "never", victim: str = "daemon") -> None:
         """Start the daemon; see programs/killed_at.py."""
+        arguments: tuple[object, ...]
         arguments = ("daemon", "--config", self._configuration, "--state-dir", self.scene.state)
+        if self.helper is not None:
+            self.helper.start(self._socket)
+            arguments += ("--helper", self.helper.socket)
         program = (KILLED_AT, self.writes, write, victim, "--", *arguments)
         already = self.log.count("hooks speak to")
         environment = {k: v for k, v in self._environment.items() if k != "PYTHONPATH"}
@@ -141,6 +191,8 @@ class Service:
         return found
 
     def close(self) -> None:
+        if self.helper is not None:
+            self.helper.close()
         if self.daemon is not None:
             self.daemon.kill()
             self.daemon.wait()

@@ -9,6 +9,7 @@ latter, and has one of the former. `make faults` prints the matrix.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -33,7 +34,7 @@ WRITES = (
     *("receipts", "plans ended", "attempts begun", "mementos (resumed)"),
 )
 STARTED = WRITES.index("steps relaunch done") + 1  # from this write on the next attempt lives
-DAEMON, TRAINING, SOCKET = VICTIMS = ("daemon", "training", "socket")
+DAEMON, TRAINING, SOCKET, HELPER = VICTIMS = ("daemon", "training", "socket", "helper")
 SLICE = {
     (DAEMON, "incidents"),
     (DAEMON, "plans"),
@@ -41,6 +42,8 @@ SLICE = {
     (DAEMON, "mementos (relaunch)"),
     (DAEMON, "attempts begun"),
     (TRAINING, "receipts"),
+    (HELPER, "steps stop intent"),
+    (HELPER, "steps relaunch intent"),
 }
 
 
@@ -59,11 +62,17 @@ def cells(victim: str) -> list[object]:
 
 
 @pytest.fixture
-def service(scene: Miniature, program: Path) -> Iterator[Service]:
+def helped() -> bool:
+    """Whether the daemon acts through the root helper."""
+    return False
+
+
+@pytest.fixture
+def service(scene: Miniature, program: Path, helped: bool) -> Iterator[Service]:
     scene.program = program
     if program == PLAYED:
         scene.python = Path(sys.executable)
-    service = Service(scene)
+    service = Service(scene, helped=helped)
     yield service
     service.close()
 
@@ -123,6 +132,21 @@ def test_a_cut_socket_loses_nothing(
     assert service.outcome() == "finished, healed", service.log[-3000:]
     check_each_epoch_once(service.scene)
     record_property("cell", told(service, SOCKET, write))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be a helper")
+@pytest.mark.parametrize("helped", [True], ids=["helped"])
+@pytest.mark.parametrize(("program", "write"), cells(HELPER))
+def test_a_killed_helper_is_asked_again(
+    service: Service, write: str, record_property: Callable[[str, object], None]
+) -> None:
+    struck(service, write, HELPER)
+    until(lambda: over(service), "the run ends")
+    assert service.outcome() == "finished, healed", service.log[-3000:]
+    assert service.helper is not None
+    assert service.helper.starts >= 2
+    check_each_epoch_once(service.scene)
+    record_property("cell", told(service, HELPER, write))
 
 
 @pytest.mark.parametrize(("program", "write"), cells(TRAINING))

@@ -143,6 +143,7 @@ class Hands:
             NoNvml("no driver"),
             self.post,
             grace_seconds=lambda: 0.0,
+            patience_seconds=0.0,
         )
         self.connect()
 

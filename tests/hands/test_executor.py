@@ -292,7 +292,7 @@ def test_what_cannot_be_put_back_is_told_and_the_rest_is_put_back(bench: Bench) 
 
 
 def test_the_wait_tells_how_long_it_was(bench: Bench) -> None:
-    assert bench.done("wait") == {"seconds": 0.0}
+    assert bench.done("wait") == {"seconds": 0.0, "ready": True}
 
 
 def test_the_new_process_is_reported(bench: Bench) -> None:

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.daemon.parts import COMMAND, EDITS, Bench, FakeClock, FakeHands, FakeNvml
+from tests.daemon.parts import (
+    COMMAND,
+    EDITS,
+    Bench,
+    FakeClock,
+    FakeHands,
+    FakeNvml,
+    plan,
+    spec,
+)
 from tests.daemon.scenes import process
 from yolowatch.edges.nvml import NoNvml
 from yolowatch.errors import LaunchError
-from yolowatch.model.actions import Launch
-from yolowatch.model.plan import Edits, Policy, Start
+from yolowatch.model.actions import Launch, Remediation
+from yolowatch.model.plan import Edits, Policy, Room, Start
 from yolowatch.model.receipt import ResumePoint
 
 LAST = "/runs/train/weights/last.pt"
@@ -162,8 +172,46 @@ def wait(folder: Path, nvml: FakeNvml | NoNvml, device: str | None = "cuda:0") -
     clock = FakeClock()
     bench = Bench(folder, nvml=nvml, clock=clock, policy=Policy(memory_wait_seconds=30.0))
     began = clock.now
-    detail = bench.launcher.wait_for_memory(device, [process(10), process(11)])
+    detail, _found = bench.launcher.wait_for_memory(order(device))
     return detail, clock.now - began
+
+
+def order(device: str | None = "cuda:0", room: Room | None = None) -> Remediation:
+    found, user = replace(plan(), room=room), spec(device=device)
+    return Remediation(
+        "plan", found, user, 0, "/run", "/run/last.pt", True, (process(10), process(11))
+    )
+
+
+ROOM = Room(0, 100, 3600.0, "nobody went")
+
+
+def looked(folder: Path, nvml: FakeNvml | NoNvml, room: Room = ROOM) -> tuple[str, bool, float]:
+    """One look for room: what was found, whether it is enough, how many seconds it took."""
+    bench = Bench(folder, nvml=nvml, clock=FakeClock(), policy=Policy(memory_wait_seconds=30.0))
+    detail, found = bench.launcher.wait_for_memory(order(room=room))
+    return detail, bool(found["ready"]), float(str(found["seconds"]))
+
+
+def test_room_is_what_the_device_has_free_once_the_attempt_is_gone(tmp_path: Path) -> None:
+    nvml = FakeNvml([{10, 99}, {99}], free=[200, 200, 200])
+    detail, ready, seconds = looked(tmp_path, nvml)
+    assert (detail, ready) == ("200 B of the device are free, and 100 B are needed", True)
+    assert 0 < seconds < 1
+
+
+def test_a_look_for_room_is_short_and_says_what_is_missing(tmp_path: Path) -> None:
+    detail, ready, seconds = looked(tmp_path, FakeNvml([{99}], free=[60]))
+    assert (detail, ready) == ("60 B of the device are free, and 100 B are needed", False)
+    assert 5 <= seconds < 6
+
+
+@pytest.mark.parametrize("nvml", [FakeNvml([{99}]), FakeNvml([None], free=[200]), NoNvml("none")])
+def test_a_device_that_cannot_be_read_has_no_room(tmp_path: Path, nvml: FakeNvml | NoNvml) -> None:
+    detail, ready, _ = looked(tmp_path, nvml)
+    assert (detail, ready) == ("unknown of the device are free, and 100 B are needed", False)
+    # Where the plan has made the run smaller, it is not given up for an unreadable driver.
+    assert looked(tmp_path, nvml, replace(ROOM, proof=False))[1]
 
 
 def test_it_waits_until_no_process_of_the_attempt_is_on_the_device(tmp_path: Path) -> None:

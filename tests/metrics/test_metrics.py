@@ -11,90 +11,35 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as openmetrics_families,
+)
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.metrics.full import FULL, OWN
 from tests.model.test_fold import folded
+from yolowatch.metrics.of_machine import MOST_PROCESSES
+from yolowatch.metrics.reading import Reading
 from yolowatch.metrics.reference import all_labels, reference_markdown
-from yolowatch.metrics.render import Reading, families, page, readings, render
+from yolowatch.metrics.render import families, page, readings, render
 from yolowatch.metrics.snapshot import MetricsSnapshot, RunMetrics, SelfMetrics
 from yolowatch.metrics.table import (
+    INCIDENT_KINDS,
     INFO_LABELS,
+    LEVERS,
     RUN_STATES,
     TABLE,
     Type,
     UndeclaredMetric,
     declared,
 )
+from yolowatch.model.device import DeviceReading, DeviceUser
+from yolowatch.model.opt_in import OPT_IN
+from yolowatch.model.plan import Policy
 from yolowatch.model.run import Memory, RunSpec, RunState
-from yolowatch.model.verdict import Kind
 
 GOLDEN = Path(__file__).with_name("golden.prom")
-
-OWN = SelfMetrics(
-    version="0.1.0",
-    python="3.11.7",
-    queue_events=2,
-    queue_dropped=0,
-    messages_rejected=1,
-    cycles=120,
-    cycle_seconds=0.25,
-    scrapes=4,
-    scrape_seconds=0.125,
-    scrape_errors=0,
-)
-FULL = MetricsSnapshot(
-    OWN,
-    (
-        RunMetrics(
-            run="20261121-2307-train",
-            phase="training",
-            state=folded(
-                ("hello", {"pid": 7, "torch": "2.15.0"}),
-                (
-                    "run",
-                    {
-                        "trainer": "ultralytics",
-                        "trainer_version": "8.4.190",
-                        "model": "yolo11n.pt",
-                        "task": "detect",
-                        "precision": "fp16",
-                        "run_dir": "/runs/train",
-                        "device": "cuda:0",
-                        "batch": 8,
-                        "accumulate": 8,
-                        "epochs": 100,
-                    },
-                ),
-                (
-                    "sample",
-                    {
-                        "phase": "backward",
-                        "epoch": 11,
-                        "step": 5400,
-                        "batch": 8,
-                        "height": 640,
-                        "width": 512,
-                        "allocated_bytes": 9 << 30,
-                        "reserved_bytes": 11 << 30,
-                        "inactive_split_bytes": 1 << 28,
-                        "peak_bytes": 12 << 30,
-                        "capacity_bytes": 23 << 30,
-                        "retries": 1,
-                        "ooms": 2,
-                        "dropped": 3,
-                        "faults": 0,
-                    },
-                ),
-            ),
-            hook_connected=True,
-            attempts=2,
-            incidents={Kind.CUDA_OOM: 1},
-            remediations={"batch": 1},
-            vaulted=11,
-            predicted_peak_bytes=13 << 30,
-        ),
-    ),
-)
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
 def exported(snapshot: MetricsSnapshot) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -110,6 +55,7 @@ def named(snapshot: MetricsSnapshot, name: str) -> dict[tuple[tuple[str, str], .
 
 
 def test_the_exposition_is_the_golden_one() -> None:
+    """`python -m tests.metrics.full > tests/metrics/golden.prom` makes it anew."""
     assert render(FULL).decode() == GOLDEN.read_text()
 
 
@@ -156,10 +102,12 @@ def test_known_label_values_are_there_from_the_start() -> None:
     quiet = MetricsSnapshot(OWN, (RunMetrics("r", "training", RunState(attempt=0)),))
     incidents = named(quiet, "yolowatch_incidents_total")
     kinds = {dict(labels)["kind"] for labels in incidents}
-    assert kinds == {"cuda-oom", "cpu-oom", "host-oom", "handled-oom", "killed", "error"}
+    assert {"cuda-oom", "cpu-oom", "host-oom", "handled-oom", "killed", "error"} <= kinds
+    assert kinds == set(INCIDENT_KINDS)
     assert set(incidents.values()) == {0.0}
-    assert len(named(quiet, "yolowatch_remediations_total")) == 1
-    assert len(named(quiet, "yolowatch_remediation_failures_total")) == 1
+    for name in ("yolowatch_remediations_total", "yolowatch_remediation_failures_total"):
+        levers = {dict(labels)["lever"] for labels in named(quiet, name)}
+        assert levers == {*Policy().levers, *OPT_IN} == set(LEVERS)
 
 
 def test_exactly_one_state_holds() -> None:
@@ -198,7 +146,7 @@ def test_an_unknown_label_value_raises() -> None:
     odd = replace(FULL.runs[0], remediations={"prayer": 1})
     with pytest.raises(ValueError, match="no label value prayer"):
         render(MetricsSnapshot(OWN, (odd,)))
-    odd = replace(FULL.runs[0], incidents={Kind.FINISHED: 1})
+    odd = replace(FULL.runs[0], incidents={"finished": 1})
     with pytest.raises(ValueError, match="no label value finished"):
         render(MetricsSnapshot(OWN, (odd,)))
 
@@ -215,12 +163,125 @@ def test_hostile_label_values_stay_one_label(run: str, model: str) -> None:
 
 
 def test_pages_are_in_the_format_that_is_asked_for() -> None:
-    content_type, body = page(FULL)
-    assert content_type.startswith("text/plain")
-    assert body == render(FULL)
-    content_type, body = page(FULL, "application/openmetrics-text; version=1.0.0")
-    assert content_type.startswith("application/openmetrics-text")
-    assert body.endswith(b"# EOF\n")
+    plain = page(FULL)
+    assert plain.content_type.startswith("text/plain")
+    assert plain.body == render(FULL)
+    assert b"8f3a" not in plain.body, "this format has no exemplars"
+    modern = page(FULL, OPENMETRICS)
+    assert modern.content_type.startswith("application/openmetrics-text")
+    assert modern.body.endswith(b"# EOF\n")
+
+
+def test_counters_of_incidents_carry_the_newest_where_the_format_allows() -> None:
+    found = {}
+    for family in openmetrics_families(page(FULL, OPENMETRICS).body.decode()):
+        for sample in family.samples:
+            if sample.exemplar is not None:
+                labels = tuple(sorted(sample.labels.items()))
+                found[sample.name, labels] = sample.exemplar.labels
+    run = ("run", FULL.runs[0].run)
+    assert found == {
+        ("yolowatch_incidents_total", (("kind", "cuda-oom"), run)): {"incident": "8f3a1c00"},
+        ("yolowatch_incidents_closed_total", (("outcome", "healed"), run)): {
+            "incident": "8f3a1c00"
+        },
+        ("yolowatch_remediations_total", (("lever", "batch"), run)): {"incident": "8f3a1c00"},
+    }
+
+
+# ---------------------------------------------------------------- bounds
+
+
+def test_an_answer_is_bounded_and_says_what_it_left_out() -> None:
+    many = replace(
+        FULL, runs=tuple(replace(FULL.runs[0], run=f"run{i}", pids=frozenset()) for i in range(20))
+    )
+    all_of_it = page(many)
+    assert all_of_it.dropped == 0
+    of_one = sum(b'run="run7"' in line for line in all_of_it.body.splitlines())
+    whole = sum(not line.startswith(b"#") for line in all_of_it.body.splitlines())
+    bound = whole - 3 * of_one + 1
+    short = page(many, most=bound)
+    lines = short.body.splitlines()
+    assert sum(not line.startswith(b"#") for line in lines) <= bound
+    assert short.dropped == 3 * of_one
+    assert f"yolowatch_series_dropped_total {short.dropped}.0".encode() in lines
+    kept = {i for i in range(20) if f'_run_epoch{{run="run{i}"'.encode() in short.body}
+    assert kept == set(range(17)), "the first matter most, and each is there whole or not at all"
+
+
+def test_whatever_is_left_out_yolowatch_itself_is_there() -> None:
+    body = page(FULL, most=0).body.decode()
+    assert "yolowatch_build_info{" in body
+    assert "yolowatch_allocated_bytes{" not in body
+
+
+def test_a_gpu_shared_by_hundreds_shows_those_that_hold_the_most() -> None:
+    users = tuple(DeviceUser(pid, pid << 20, 1000, "ann") for pid in range(1, 301))
+    snapshot = MetricsSnapshot(OWN, devices=(DeviceReading(0, users=users),))
+    shown = named(snapshot, "yolowatch_gpu_process_bytes")
+    assert {int(dict(labels)["pid"]) for labels in shown} == set(range(301 - MOST_PROCESSES, 301))
+    assert set(named(snapshot, "yolowatch_gpu_processes").values()) == {300.0}
+    assert page(snapshot).dropped == 300 - MOST_PROCESSES
+
+
+def test_a_process_in_several_parts_of_a_gpu_is_one_series() -> None:
+    parts = (DeviceUser(7, 5), DeviceUser(7, 6), DeviceUser(8, None))
+    snapshot = MetricsSnapshot(OWN, devices=(DeviceReading(0, users=parts),))
+    assert list(named(snapshot, "yolowatch_gpu_process_bytes").values()) == [11.0]
+
+
+def test_whose_a_process_is() -> None:
+    shown = named(FULL, "yolowatch_gpu_process_bytes")
+    by_pid = {dict(labels)["pid"]: dict(labels) for labels in shown}
+    assert (by_pid["7"]["user"], by_pid["7"]["run"]) == ("ann", FULL.runs[0].run)
+    assert (by_pid["99"]["user"], by_pid["99"]["run"]) == ("1001", "")
+
+
+def test_each_rank_has_a_memory_of_its_own() -> None:
+    hello = {"pid": 7, "rank": 0, "world_size": 2}
+    spec = {"trainer": "yolov5", "device": "cpu"}
+    ranks = tuple(
+        folded(
+            ("hello", hello | {"rank": rank}),
+            ("run", spec),
+            ("sample", {"phase": "data", "allocated_bytes": 10 + rank}),
+        )
+        for rank in (0, 1, 1)
+    )
+    run = RunMetrics("r", "training", ranks[0], ranks=ranks)
+    shown = named(MetricsSnapshot(OWN, (run,)), "yolowatch_allocated_bytes")
+    assert {(dict(labels)["rank"], value) for labels, value in shown.items()} == {
+        ("0", 10.0),
+        ("1", 11.0),
+    }
+
+
+def test_a_step_s_time_is_that_of_the_windows_in_which_steps_ended() -> None:
+    windows = [
+        (
+            "sample",
+            {"phase": "data", "seconds": seconds, "steps": steps, "allocated_max_bytes": top},
+        )
+        for seconds, steps, top in ((1.0, 4, 700), (1.0, 0, 900), (2.0, 4, 800))
+    ]
+    state = folded(("run", {"trainer": "yolov5", "device": "cpu"}), *windows)
+    snapshot = MetricsSnapshot(OWN, (RunMetrics("r", "training", state),))
+    assert list(named(snapshot, "yolowatch_run_step_seconds").values()) == [0.5]
+    assert list(named(snapshot, "yolowatch_window_peak_bytes").values()) == [900.0]
+    none = folded(("sample", {"phase": "data", "seconds": 1.0, "steps": 0}))
+    quiet = MetricsSnapshot(OWN, (RunMetrics("r", "training", none),))
+    assert named(quiet, "yolowatch_run_step_seconds") == {}
+
+
+@pytest.mark.parametrize(
+    "device", [DeviceReading(0, answers=False), DeviceReading(0, uuid="u", users=None)]
+)
+def test_what_a_gpu_does_not_tell_is_absent(device: DeviceReading) -> None:
+    snapshot = MetricsSnapshot(OWN, devices=(device,), nvml_up=True)
+    names = {name for name, _ in exported(snapshot) if name.startswith("yolowatch_gpu")}
+    assert names <= {"yolowatch_gpu_up", "yolowatch_gpu_info"}
+    assert list(named(snapshot, "yolowatch_gpu_up").values()) == [float(device.answers)]
 
 
 # ---------------------------------------------------------------- the table itself

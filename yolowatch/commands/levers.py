@@ -6,6 +6,7 @@ import argparse
 
 from yolowatch import config
 from yolowatch.model.plan import Policy
+from yolowatch.model.thresholds import Thresholds
 from yolowatch.trainers.reference import levers_markdown
 
 _HEAD = """\
@@ -27,6 +28,16 @@ _POLICY = """
 | Key | Must be | Default | Meaning |
 |---|---|---|---|
 """
+_DETECTION = """
+## What is reported
+
+The key `detection` of a policy is a mapping of thresholds. What is found is an incident, in the
+journal, in `status` and in the metrics, and nothing is changed for it. What a failure was is judged
+by the same thresholds. Parts are of the device's capacity unless it says otherwise.
+
+| Key | Must be | Default | Meaning |
+|---|---|---|---|
+"""
 
 
 def page() -> str:
@@ -35,7 +46,12 @@ def page() -> str:
         f"| `{key}` | {expected} | {_shown(getattr(Policy(), field))} | {meaning} |\n"
         for key, (field, _read, expected, meaning) in config.KEYS.items()
     ]
-    return _HEAD + levers_markdown() + _POLICY + "".join(rows)
+    detection = [
+        f"| `{key}` | {expected} | {_shown(getattr(Thresholds(), key))} | {meaning} |\n"
+        for key, ((_read, expected), meaning) in config.DETECTION_KEYS.items()
+    ]
+    policy = _POLICY + "".join(rows)
+    return _HEAD + levers_markdown() + policy + _DETECTION + "".join(detection)
 
 
 def _shown(value: object) -> str:

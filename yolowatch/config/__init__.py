@@ -7,5 +7,6 @@ its drop-ins. A check of either is to call it and to print what it raises.
 from yolowatch.config.policy_file import EMERGENCY, KEYS, policy
 from yolowatch.config.service_file import KEYS as SERVICE_KEYS
 from yolowatch.config.service_file import service
+from yolowatch.config.thresholds import KEYS as DETECTION_KEYS
 
-__all__ = ["EMERGENCY", "KEYS", "SERVICE_KEYS", "policy", "service"]
+__all__ = ["DETECTION_KEYS", "EMERGENCY", "KEYS", "SERVICE_KEYS", "policy", "service"]

@@ -11,10 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 from yolowatch.config.reading import count, known, mapping, number, truth, value, word
+from yolowatch.config.thresholds import thresholds
 from yolowatch.errors import ConfigError
 from yolowatch.model.opt_in import NEVER, OPT_IN
 from yolowatch.model.plan import LEVERS, Policy
 
+DETECTION = "detection"
 EMERGENCY = ("never", "complete", "any")
 _LEVERS = (*LEVERS, *OPT_IN)
 
@@ -29,9 +31,12 @@ def policy(text: str, name: str, base: Policy) -> Policy:
 
 def overlay(document: Mapping[Any, Any], where: str, base: Policy) -> Policy:
     """`base` with what the mapping `document` says; raises ConfigError, which names `where`."""
-    known(document, KEYS, where)
+    known(document, (*KEYS, DETECTION), where)
     values: dict[str, Any] = {}
     for key, found in document.items():
+        if key == DETECTION:
+            values["thresholds"] = thresholds(found, f"{where}: {key}", base.thresholds)
+            continue
         field, read, expected, _meaning = KEYS[key]
         for lever in NEVER if key == "levers" and isinstance(found, list) else ():
             if lever in found:

@@ -18,6 +18,8 @@ from typing import Any
 
 from yolowatch.daemon import threads
 from yolowatch.daemon.core import Core
+from yolowatch.daemon.exporting import Watched
+from yolowatch.daemon.observing import Observers
 from yolowatch.daemon.publishing import Publisher
 from yolowatch.daemon.records import Records
 from yolowatch.edges import http, nvml, proc, statedir, terminal
@@ -108,22 +110,23 @@ class _Supervision:
         staged = stage(state)
         sockets = statedir.socket_directory(os.environ)
         stack.callback(statedir.remove_socket_directory, sockets)
-        supervisor = proc.process_key(os.getpid())
-        mode = options.policy.mode
+        mode, supervisor = options.policy.mode, proc.process_key(os.getpid())
         self._records = Records.begin(
             journal, options.command, os.getcwd(), mode, supervisor, self._say
         )
         stack.push(self._not_started)
         self.core = Core(self._records, options.policy)
         uids = frozenset({os.getuid(), 0})
+        driver = nvml.open_nvml()
+        self._observers = Observers(driver, self._clock, self._post)
         listener = Listener(sockets / "hook.sock", self._post, uids=uids, clock=self._clock)
+        listener.beat = self._observers.heartbeats.of("listener")
         self._listener = listener
         stack.callback(listener.close)
         policy = options.policy
         budget_bytes = round(policy.vault_gib * 2**30)
         self._vaults = Vaults(self._clock, policy.keep_checkpoints, self._post, budget_bytes)
-        driver = nvml.open_nvml()
-        stack.callback(driver.close)
+        stack.callback(self._observers.close)
         self._launcher = Launcher(
             options.command,
             options.environment,
@@ -136,8 +139,9 @@ class _Supervision:
         self._executor = Executor(
             self._hands, self._clock, options.policy, self._launcher, self._vaults
         )
+        watched = {self._records.run: Watched(self.core, self._records, mode=mode)}
         self._publisher = Publisher(
-            lambda: {self._records.run: self.core}, listener, self._queue.qsize, self._clock
+            lambda: watched, listener, self._queue.qsize, self._clock, self._observers
         )
         self._block_signals(stack)  # before any thread: they inherit it
         if options.metrics is not None:
@@ -148,6 +152,7 @@ class _Supervision:
             self._say(f"metrics on {server.url}")
         stack.callback(self._end_threads)
         listener.start()
+        self._observers.start(self._thread_failed)
         for name, body in (
             ("signals", self._receive_signals),
             ("executor", self._execute),

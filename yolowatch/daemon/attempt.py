@@ -15,6 +15,8 @@ from yolowatch.model.actions import VaultCheckpoint
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Edits
 from yolowatch.model.run import RunSpec, RunState
+from yolowatch.model.surroundings import Around
+from yolowatch.model.thresholds import Thresholds
 from yolowatch.model.verdict import Verdict
 
 MOST_CONNECTIONS = 64  # whose words are kept; a training has one, or one for each rank
@@ -136,8 +138,8 @@ class Attempt:
             return None
         return VaultCheckpoint(saved.path, run_dir, self.number, saved.epoch)
 
-    def verdict(self) -> Verdict:
-        """Why it has ended."""
+    def verdict(self, around: Around, thresholds: Thresholds) -> Verdict:
+        """Why it has ended, with what was around it."""
         assert self.exited is not None, "it has ended"
         state = self.state()
         if state.left is not None and state.last_words is None and self.exited.signal is None:
@@ -151,6 +153,8 @@ class Attempt:
             exit_status=1 if helped else self.exited.status,
             exit_signal=None if helped else self.exited.signal,
             asked_to_stop=self.asked_to_stop,
+            around=around,
+            thresholds=thresholds,
         )
 
     def state(self) -> RunState:
@@ -277,6 +281,11 @@ class Attempt:
             state.emergency.epoch if state.emergency is not None else None,
         ]
         return max((epoch for epoch in told if epoch is not None), default=-1)
+
+    def last_epoch(self) -> int | None:
+        """The same; None for none."""
+        epoch = self.completed_epoch()
+        return None if epoch < 0 else epoch
 
     def saved(self) -> bool:
         """Whether a checkpoint of the run exists: of its own, or the one that it resumed from."""

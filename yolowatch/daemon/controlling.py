@@ -17,7 +17,6 @@ from yolowatch.daemon.fleet import Fleet
 from yolowatch.daemon.governing import Governor
 from yolowatch.daemon.member import Do
 from yolowatch.daemon.viewing import fleet_view
-from yolowatch.edges.nvml import DeviceReading
 from yolowatch.edges.pausing import Paused, PauseFile
 from yolowatch.errors import ConfigError
 from yolowatch.model import events
@@ -31,6 +30,7 @@ from yolowatch.model.control import (
     ResumeRun,
     Rollback,
 )
+from yolowatch.model.device import DeviceReading
 
 Perform = Callable[[Sequence[Do]], Sequence[str]]
 """Does what the fleet asks for; the sentences of what could not be put back."""

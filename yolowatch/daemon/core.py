@@ -1,10 +1,9 @@
 """The sole owner of a run's state: events in, actions out, every decision journaled first.
 
 `step` is the whole interface: it folds one event and returns what is to be done. It asks no clock
-(events carry their time), starts no thread and touches neither a process nor a file of the user's;
-its tests feed it lists of events. The journal is the one thing it writes to, because an intent must
-be on disk before anyone else hears of it. When the journal fails, nothing is changed any more: the
-run is watched to its end and its exit status passed on.
+(events carry their time), starts no thread and touches neither a process nor a file of the user's.
+It writes to the journal alone, because an intent must be on disk before anyone else hears of it.
+When that fails, nothing is changed any more: the run is watched and its exit status passed on.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from __future__ import annotations
 import signal
 from dataclasses import replace
 
-from yolowatch.daemon import ending, sentences
+from yolowatch.daemon import ending, remembering, sentences
 from yolowatch.daemon.attempt import Attempt
 from yolowatch.daemon.foreseeing import Foreseeing
 from yolowatch.daemon.healing import Healing
@@ -20,6 +19,8 @@ from yolowatch.daemon.memento import Memento
 from yolowatch.daemon.mismatch import mismatch
 from yolowatch.daemon.ordering import Ordering
 from yolowatch.daemon.records import Records
+from yolowatch.daemon.sights import Sights
+from yolowatch.daemon.watching import Watching
 from yolowatch.model import events
 from yolowatch.model.actions import Action, Finish, Say, Signal
 from yolowatch.model.fold import fold
@@ -41,35 +42,30 @@ class Core:
         self._attempts: list[Attempt] = []
         self._early: list[events.Event] = []
         self._finished = False
-        # What others may read between two steps.
         self.user: RunSpec | None = None
+        self.sights = Sights(records.run)
         self.healing = Healing(records, policy, adopted=adopted)
         self.foreseeing = Foreseeing(records)
         self.ordering = Ordering(records, self.healing, self.foreseeing)
+        self._watching = Watching(records, self.healing, self.sights, self.foreseeing)
         self.verdicts: list[Verdict] = []
-        self.vaulted = 0
+        self.vaulted = 0  # others may read these between two steps
 
     def remember(self) -> Memento | None:
         """What a successor of this daemon needs to know; None before the first attempt."""
         if not self._attempts:
             return None
-        return Memento(
-            self.user,
-            self._attempts[-1].remember(),
-            self.healing.remember(),
-            tuple(self.verdicts),
-            self.healing.copies,
-            self.vaulted,
-        )
+        attempt, healing = self._attempts[-1].remember(), remembering.remember(self.healing)
+        ended = (tuple(self.verdicts), self.healing.copies, self.vaulted)
+        return Memento(self.user, attempt, healing, *ended)
 
     def restore(self, memento: Memento) -> list[Action]:
         """Become what another daemon's core was; what it was doing is asked for again."""
         self.user = memento.user
         self._attempts = [Attempt.restored(memento.attempt)]
-        self.healing.restore(memento.healing)
+        remembering.restore(self.healing, memento.healing)
         self.healing.copies = memento.copies
-        self.verdicts = list(memento.verdicts)
-        self.vaulted = memento.vaulted
+        self.verdicts, self.vaulted = list(memento.verdicts), memento.vaulted
         return self.healing.go_on()
 
     def owns(self, event: events.HookConnected) -> bool:
@@ -87,8 +83,13 @@ class Core:
         return len(self.verdicts) >= self.attempts > 0
 
     @property
+    def attempt(self) -> Attempt | None:
+        """The current attempt, dead or alive; to be read only."""
+        return self._attempts[-1] if self._attempts else None
+
+    @property
     def process(self) -> ProcessKey | None:
-        """The process of the current attempt, dead or alive."""
+        """That of the current attempt, dead or alive."""
         return self._attempts[-1].process if self._attempts else None
 
     def summary(self) -> str:
@@ -126,7 +127,7 @@ class Core:
         if isinstance(event, events.Started):
             self._started(event)
             return []
-        if not self._attempts:
+        if self.sights.take(event) or not self._attempts:
             return []
         attempt = self._attempts[-1]
         if self.healing.under_way and isinstance(event, _OF_A_PROCESS):
@@ -207,9 +208,9 @@ class Core:
         same = self.user is not None and (attempt.number or self.user.run_dir == spec.run_dir)
         if first and not same:
             self.user = spec
-        if attempt.number == 0:
+        if attempt.number == 0 or attempt.edits is None:
             return []
-        if attempt.edits is None or self.user is None or attempt.distrusted is not None:
+        if self.user is None or attempt.distrusted is not None:
             return []
         if spec.train_calls is not None and spec.train_calls > 1:
             return []  # a further training of the same program is as its author wrote it
@@ -247,7 +248,8 @@ class Core:
     def _tick(self, attempt: Attempt, at: float) -> list[Action]:
         if attempt.exited is None:
             helped = ending.help_to_exit(attempt, self.healing.acting_policy, at)
-            return self.ordering.tick(at) + self.foreseeing.look(attempt, at) + helped
+            said = self.foreseeing.look(attempt, at) + self._watching.look(attempt, at)
+            return self.ordering.tick(at) + helped + said
         # Another daemon may have heard of the end before a reboot set the clock back.
         late = not 0 <= at - attempt.exited.at <= _DRAIN_SECONDS
         if not self._judged and late and not self.healing.under_way:
@@ -262,23 +264,21 @@ class Core:
         if event.process != attempt.process or attempt.exited is not None:
             return []
         attempt.exited = event
-        # Its last messages may still lie in the socket: the end of a connection is reported after
-        # everything that came through it.
+        # Its last messages may still lie in the socket: a connection's end comes after them.
         return [] if attempt.open else self._conclude(attempt, event)
 
     def _gone(self, attempt: Attempt, event: events.HookGone) -> list[Action]:
         if event.connection not in attempt.open:
             return []
         attempt.open.discard(event.connection)
-        if attempt.exited is None or attempt.open:
-            return []
-        return self._conclude(attempt, attempt.exited)
+        exited = attempt.exited
+        return [] if exited is None or attempt.open else self._conclude(attempt, exited)
 
     def _conclude(self, attempt: Attempt, exited: events.ProcessExited) -> list[Action]:
-        state, verdict = attempt.state(), attempt.verdict()
+        around = self._watching.ended(attempt, self._attempts[:-1])
+        state, verdict = attempt.state(), attempt.verdict(around, self.healing.policy.thresholds)
         self.verdicts.append(verdict)
-        epoch = attempt.completed_epoch()
-        self._records.ended(attempt.number, exited, verdict, None if epoch < 0 else epoch)
+        self._records.ended(attempt.number, exited, verdict, attempt.last_epoch())
         self.healing.ended(attempt)
         self.foreseeing.ended(attempt)
         status = attempt.exit_status()
@@ -288,9 +288,9 @@ class Core:
         observed = [] if state.spec is not None else [Say(sentences.observed_only(state))]
         if verdict.kind is Kind.FINISHED:
             return [*self.healing.finished(), *observed, Finish(status)]
-        if verdict.kind.is_oom or verdict.kind is Kind.HANDLED_OOM:
+        if verdict.kind.is_answered:
             # Images are cached before the trainer is set up: then what it was told must do.
-            user = self.user or (state.spec if verdict.kind is Kind.HOST_OOM else None)
+            user = self.user or (state.spec if verdict.kind.is_host else None)
             return self.healing.answer(attempt, verdict, user, status)
         if attempt.number > 0 and verdict.kind is not Kind.INTERRUPTED:
             return self.healing.give_up(verdict.sentence, status)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from yolowatch.daemon.attempt import Attempt
 from yolowatch.daemon.lessons import Lessons
 from yolowatch.decide import forecast, planner
+from yolowatch.decide.waiting import room_for
 from yolowatch.model.actions import Remediation
 from yolowatch.model.plan import Edits, Plan, Policy, Refusal
 from yolowatch.model.run import RunSpec
@@ -31,7 +32,7 @@ def decide(
     if user is None:
         return Refusal(incident, "the hook did not tell what is trained")
     state = replace(attempt.state(), footprints=lessons.footprints)
-    return planner.plan(
+    found = planner.plan(
         user=user,
         earlier=attempt.edits or Edits(),
         state=state,
@@ -41,6 +42,9 @@ def decide(
         policy=policy,
         incident=incident,
     )
+    if isinstance(found, Refusal):
+        return found
+    return replace(found, room=room_for(found, verdict, policy))
 
 
 def order_of(

@@ -83,7 +83,7 @@ class Fleet:
                 return self._seen(event)
             case events.AttachEnded():
                 return [Do(None, Say(event.sentence))]
-            case events.Tick():
+            case events.Tick() | events.DevicesSeen() | events.HostSeen():
                 return self._each(event, lambda core: not core.over)
         return []
 
@@ -235,7 +235,7 @@ class Fleet:
 
     def _deliver(self, member: Member, event: events.Event) -> list[Do]:
         actions = member.core.step(event)
-        quiet = isinstance(event, events.Tick) or (
+        quiet = isinstance(event, events.Tick | events.DevicesSeen | events.HostSeen) or (
             isinstance(event, events.HookMessage) and event.kind in _QUIET
         )
         return self.perform(member, actions) if actions or not quiet else []

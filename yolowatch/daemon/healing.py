@@ -13,7 +13,6 @@ from yolowatch.daemon import sentences
 from yolowatch.daemon.attempt import Attempt
 from yolowatch.daemon.deciding import decide, order_of
 from yolowatch.daemon.lessons import Lessons
-from yolowatch.daemon.memento import HealingMemento
 from yolowatch.daemon.records import Records
 from yolowatch.daemon.remedy import Remedy
 from yolowatch.model import events
@@ -41,8 +40,8 @@ class Healing:
         self.copies: tuple[str, ...] = ()  # in the vault, of this run's checkpoints
         self.carried_out: str | None = None  # the plan that started the attempt that runs
         self.receipts: list[Receipt] = []
-        self.refused = 0
-        self.planned = 0
+        self.refused = self.planned = 0
+        self.abandoned: list[Plan] = []  # of which a step could not be carried out
 
     @property
     def under_way(self) -> bool:
@@ -152,37 +151,15 @@ class Healing:
         self.lessons = self.lessons.without_progress()
         return self._restore()
 
-    def remember(self) -> HealingMemento:
-        """What a successor of this daemon needs to know."""
-        return HealingMemento(
-            self.lessons,
-            tuple(self.restorable.values()),
-            self.carried_out,
-            tuple(self.receipts),
-            self.remedy.remember() if self.remedy is not None else None,
-            self.waiting,
-            self.refused,
-            self.planned,
-        )
-
-    def restore(self, memento: HealingMemento) -> None:
-        """Become what another daemon's was."""
-        self.lessons = memento.lessons
-        self.restorable = {change.path: change for change in memento.restorable}
-        self.carried_out = memento.carried_out
-        self.receipts = list(memento.receipts)
-        if memento.remedy is not None:
-            self.remedy = Remedy.restored(memento.remedy)
-        self.waiting = memento.waiting
-        self.refused, self.planned = memento.refused, memento.planned
-
     def step_done(self, event: events.StepDone) -> tuple[list[Action], Receipt | None]:
         """The next step, or the receipt once the run has been started again."""
         remedy = self.remedy
         if remedy is None or not remedy.awaits(event):
             return [], None
-        self._records.done(event)
         remedy.take_in(event)
+        if remedy.lacks_room(event):
+            return self._wait_on(remedy), None
+        self._records.done(event)
         if event.step == "rewrite":
             self._records.files(event.plan, remedy.files)
             for change in remedy.files:
@@ -200,6 +177,16 @@ class Healing:
         self.remedy = None
         return [Say(sentences.started_again(receipt.plan, receipt.resume))], receipt
 
+    def _wait_on(self, remedy: Remedy) -> list[Action]:
+        """The device has no room yet: ask once more, for as long as the plan says."""
+        if self.paused is not None:
+            return self._wait(self.paused)
+        reason = remedy.gave_up_waiting()
+        if reason is None:
+            return [remedy.request()]  # its intent is in the journal
+        self.refused += 1
+        return self._abandon(reason, remedy.status)
+
     def step_failed(self, event: events.StepFailed) -> list[Action]:
         """A step could not be carried out: the plan is abandoned."""
         if self.remedy is None or not self.remedy.awaits(event):
@@ -208,6 +195,7 @@ class Healing:
         if event.step == GRACE:
             return self._wait(event.reason)
         number = self.remedy.interrupted
+        self.abandoned += [self.remedy.order.plan] if number is None else []
         status = self.remedy.status if number is None else 128 + number
         return self._abandon(f"{event.step}: {event.reason}", status)
 
@@ -220,8 +208,8 @@ class Healing:
         return self._stop(number)
 
     def _stop(self, number: int) -> list[Action]:
-        name = signal.Signals(number).name
-        return self._abandon(f"{name} came between two attempts", 128 + number)
+        came = f"{signal.Signals(number).name} came between two attempts"
+        return self._abandon(came, 128 + number)
 
     def _abandon(self, reason: str, status: int) -> list[Action]:
         """End the remediation that is under way, and the run with it."""

@@ -1,19 +1,31 @@
-"""What the loop knows, as the metrics see it: a frozen snapshot, swapped whole after each cycle."""
+"""What the loop knows, as the metrics see it: a frozen snapshot, swapped whole after each cycle.
+
+A scrape is answered from the snapshot by the thread that asked. Many that ask at once are given one
+answer, which is made once: it is the costly part. Runs that are over leave after a while, those
+that need a person later; one whose directory somebody trains in again leaves at once.
+"""
 
 from __future__ import annotations
 
+import os
 import platform
-from collections import Counter
+import threading
 from collections.abc import Callable, Mapping
 
 from yolowatch import __version__
-from yolowatch.daemon.core import Core
+from yolowatch.daemon.exporting import Watched, run_metrics
+from yolowatch.daemon.ledger import Ledger
+from yolowatch.daemon.observing import Observers
+from yolowatch.edges import proc
 from yolowatch.edges.clock import Clock
 from yolowatch.edges.listener import Listener
 from yolowatch.metrics import render
 from yolowatch.metrics.snapshot import MetricsSnapshot, RunMetrics, SelfMetrics
-from yolowatch.metrics.table import INCIDENT_KINDS
-from yolowatch.model.verdict import Kind
+
+_FRESH_SECONDS = 1.0  # for so long one answer is given to all who ask
+_MOST_PAGES = 8
+_KEPT_SECONDS = 3600.0  # a run that is over and needs nobody
+_KEPT_FAILED_SECONDS = 24 * 3600.0
 
 
 class Publisher:
@@ -21,89 +33,117 @@ class Publisher:
 
     def __init__(
         self,
-        cores: Callable[[], Mapping[str, Core]],
+        runs: Callable[[], Mapping[str, Watched]],
         listener: Listener,
         queued: Callable[[], int],
         clock: Clock,
+        observers: Observers,
     ) -> None:
-        """`cores` gives each run's core by the run's id, and is called by the loop only."""
-        self._cores = cores
-        self._listener = listener
-        self._queued = queued
-        self._clock = clock
-        self._cycles = 0
-        self._cycle_seconds = 0.0
-        self._scrapes = 0
-        self._scrape_seconds = 0.0
-        self._runs = self._all_runs()
+        """`runs` gives each run by its id, the oldest first, and is called by the loop only."""
+        self._watched = runs
+        self._listener, self._queued, self._clock = listener, queued, clock
+        self._heartbeats, self._devices = observers.heartbeats, observers.devices
+        self._hosts = observers.hosts
+        self._started_at = clock.wall()
+        self._ledgers: dict[str, Ledger] = {}
+        self._lock = threading.Lock()
+        self._pages: dict[str, tuple[tuple[RunMetrics, ...], float, render.Page]] = {}
+        self._cycles = self._scrapes = self._dropped = 0
+        self._cycle_seconds = self._scrape_seconds = 0.0
+        self._runs: tuple[RunMetrics, ...] = ()
         self.failures: Callable[[], int] = lambda: 0  # scrapes without an answer; set by the server
+        self.publish()
 
     def count(self, cycle_seconds: float) -> None:
         """One cycle of the loop is done and took so long."""
         self._cycles += 1
         self._cycle_seconds += cycle_seconds
+        self._heartbeats.beat("core")
 
     def publish(self) -> None:
         """From now on a scrape sees what the loop knows at this moment."""
-        self._runs = self._all_runs()
+        now, wall, watched = self._clock.monotonic(), self._clock.wall(), self._watched()
+        self._ledgers = {run: self._ledgers.get(run) or Ledger() for run in watched}
+        living, ended = [], []
+        for run, each in watched.items():
+            state, ledger = each.core.state(), self._ledgers[run]
+            ledger.note(each.core, state, now, wall)
+            metrics = run_metrics(run, each, state, ledger)
+            if ledger.over_at is None:
+                living.append(metrics)
+            elif now - ledger.over_at < _kept_seconds(metrics):
+                ended.append(metrics)
+        self._runs = (*living, *_not_taken_up(ended, living))
+        processes = {run: each.core.process for run, each in watched.items() if each.core.alive}
+        self._hosts.watched = {run: key for run, key in processes.items() if key is not None}
 
     def page(self, accept: str) -> tuple[str, bytes]:
         """Content type and body of a scrape."""
         began = self._clock.monotonic()
-        try:
-            return render.page(MetricsSnapshot(self._self_metrics(), self._runs), accept)
-        finally:
-            self._scrapes += 1
-            self._scrape_seconds += self._clock.monotonic() - began
+        with self._lock:
+            try:
+                page = self._fresh(accept)
+            finally:
+                self._scrapes += 1
+                self._scrape_seconds += self._clock.monotonic() - began
+        return page.content_type, page.body
 
-    def _all_runs(self) -> tuple[RunMetrics, ...]:
-        return tuple(_run_metrics(run, core) for run, core in self._cores().items())
+    def _fresh(self, accept: str) -> render.Page:
+        runs, now = self._runs, self._clock.monotonic()
+        wanted = render.content_type(accept)
+        if wanted in self._pages:
+            of_runs, made_at, page = self._pages[wanted]
+            if of_runs is runs and now - made_at < _FRESH_SECONDS:
+                return page
+        snapshot = MetricsSnapshot(
+            self._self_metrics(),
+            runs,
+            self._devices.readings(),
+            self._devices.answers,
+            self._hosts.machine,
+        )
+        page = render.page(snapshot, accept)
+        self._dropped += page.dropped
+        if len(self._pages) >= _MOST_PAGES:  # a client may ask for any version of a format
+            self._pages.clear()
+        self._pages[wanted] = runs, now, page
+        return page
 
     def _self_metrics(self) -> SelfMetrics:
         return SelfMetrics(
             version=__version__,
             python=platform.python_version(),
+            started_at=self._started_at,
+            resident_bytes=proc.resident_bytes(os.getpid()),
+            connections=self._listener.connections,
             queue_events=self._queued(),
             queue_dropped=self._listener.dropped,
             messages_rejected=self._listener.refused,
+            heartbeats=self._heartbeats.seen,
             cycles=self._cycles,
             cycle_seconds=self._cycle_seconds,
             scrapes=self._scrapes,
             scrape_seconds=self._scrape_seconds,
             scrape_errors=self.failures(),
+            series_dropped=self._dropped,
         )
 
 
-def _run_metrics(run: str, core: Core) -> RunMetrics:
-    healing = core.healing
-    kinds = Counter(v.kind for v in core.verdicts if v.kind.value in INCIDENT_KINDS)
-    receipts = healing.receipts
-    return RunMetrics(
-        run=run,
-        phase=_state(core),
-        state=core.state(),
-        hook_connected=core.hook_connected,
-        attempts=core.attempts,
-        incidents=dict(kinds),
-        remediations=Counter(use.name for r in receipts for use in r.plan.levers),
-        remediation_failures=Counter(
-            use.name for r in receipts if r.failed for use in r.plan.levers
-        ),
-        refusals=healing.refused,
-        vaulted=core.vaulted,
-        predicted_peak_bytes=receipts[-1].plan.predicted_peak_bytes if receipts else None,
-    )
+def _kept_seconds(run: RunMetrics) -> float:
+    return _KEPT_FAILED_SECONDS if run.phase in ("failed", "refused") else _KEPT_SECONDS
 
 
-def _state(core: Core) -> str:
-    """One of `table.RUN_STATES`."""
-    if core.healing.under_way:
-        return "remediating"
-    if core.alive or not core.verdicts:
-        return "training" if core.state().place.step else "starting"
-    kind = core.verdicts[-1].kind
-    if kind is Kind.FINISHED:
-        return "finished"
-    if kind is Kind.INTERRUPTED:
-        return "stopped"
-    return "refused" if core.healing.refused else "failed"
+def _not_taken_up(ended: list[RunMetrics], living: list[RunMetrics]) -> list[RunMetrics]:
+    """The newest first, without those in whose directory a later run trains or has trained."""
+    taken = {_directory(run) for run in living} - {None}
+    kept = []
+    for run in reversed(ended):
+        directory = _directory(run)
+        if directory is None or directory not in taken:
+            kept.append(run)
+        taken.add(directory)
+    return kept
+
+
+def _directory(run: RunMetrics) -> str | None:
+    return run.state.spec.run_dir if run.state.spec is not None else None

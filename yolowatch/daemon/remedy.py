@@ -87,7 +87,18 @@ class Remedy:
         elif event.step == "rewrite":
             self.files = result["files"]
         elif event.step == "wait":
-            self.wait_seconds = result["seconds"]
+            self.wait_seconds += result["seconds"]
+
+    def lacks_room(self, event: events.StepDone) -> bool:
+        """Whether the device has not yet what the next attempt needs."""
+        return event.step == "wait" and event.result.get("ready") is False
+
+    def gave_up_waiting(self) -> str | None:
+        """Why no room is waited for any longer, or None."""
+        room = self.order.plan.room
+        if room is not None and self.wait_seconds < room.seconds:
+            return None
+        return room.reason if room is not None else "the device is not free"
 
     def receipt(self, run: str, restarted_at: float) -> Receipt:
         """The receipt at the moment of the relaunch; what is not known yet is None."""

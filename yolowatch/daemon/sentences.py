@@ -19,6 +19,8 @@ def observed_only(state: RunState) -> str:
 
 def planned(plan: Plan) -> str:
     """What a plan changes and why."""
+    if not plan.levers:
+        return f"plan: {plan.reason}"
     changes = "; ".join(f"{use.before} becomes {use.after}" for use in plan.levers)
     return f"plan: {changes}. {plan.reason}"
 

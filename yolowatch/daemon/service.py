@@ -21,9 +21,10 @@ from typing import Any
 
 from yolowatch.daemon import recover, threads
 from yolowatch.daemon.controlling import Controller, Surroundings
-from yolowatch.daemon.devices import Devices
+from yolowatch.daemon.exporting import Watched
 from yolowatch.daemon.fleet import Fleet
 from yolowatch.daemon.member import Do
+from yolowatch.daemon.observing import Observers
 from yolowatch.daemon.publishing import Publisher
 from yolowatch.daemon.reaching import Reacher
 from yolowatch.daemon.surveying import Surveyor
@@ -63,6 +64,7 @@ from yolowatch.model.service import ServiceConfig
 _encode: Callable[[str, Mapping[str, Any]], bytes] = wire.encode
 _QUEUE_EVENTS = 8192
 _TICK_SECONDS = 0.5
+_PUBLISH_SECONDS = 1.0  # nobody scrapes more often
 _WORKERS = 16  # runs whose remediations can be on their way at once
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -92,7 +94,7 @@ class _Service:
         self._queue: queue.SimpleQueue[events.Event] = queue.SimpleQueue()
         self._over = threading.Event()
         self._clock: Clock = SystemClock()
-        self._tick_at = self._clock.monotonic()
+        self._tick_at = self._publish_at = self._clock.monotonic()
         config = options.config
         environment = options.environment or os.environ
         given = options.state_dir or (Path(config.state_dir) if config.state_dir else None)
@@ -110,10 +112,13 @@ class _Service:
         )
         everybody = os.geteuid() == 0 or options.helper is not None
         uids = None if everybody else frozenset({os.geteuid(), 0})
-        self._listener = Listener(sockets / "hook.sock", self._post, uids=uids, clock=self._clock)
-        stack.callback(self._listener.close)
         driver = nvml.open_nvml()
-        stack.callback(driver.close)
+        self._observers = Observers(driver, self._clock, self._post)
+        beat = self._observers.heartbeats.of
+        self._listener = Listener(sockets / "hook.sock", self._post, uids=uids, clock=self._clock)
+        self._listener.beat = beat("listener")
+        stack.callback(self._listener.close)
+        stack.callback(self._observers.close)
         self._hands = service_hands(
             options.helper,
             Hooking(staged.path, self._listener.path),
@@ -125,14 +130,12 @@ class _Service:
         )
         stack.callback(self._hands.close)
         self._reacher = Reacher(environment, state, self._listener.path, self._clock)
-        self._discovery = Discovery(self._post, self._clock, uids, worth_a_hook)
+        look = beat("discovery")
+        self._discovery = Discovery(self._post, self._clock, uids, worth_a_hook, beat=look)
         stack.callback(self._discovery.close)
         self._surveyor = Surveyor(self._hands, self._clock)
         self._workers = ThreadPoolExecutor(_WORKERS, "yolowatch-hands")
         stack.callback(self._workers.shutdown, wait=False, cancel_futures=True)
-        self._devices = Devices(driver, self._clock)
-        stack.callback(self._devices.close)
-        threads.start("devices", self._devices.work, self._thread_failed)
         self._control = ControlListener(
             sockets / "control.sock", self._post, self._clock, config.control_group
         )
@@ -146,7 +149,9 @@ class _Service:
             )
             stack.callback(self._watch.close)
             self._watch.start()
-        self._publisher = Publisher(self._cores, self._listener, self._queue.qsize, self._clock)
+        self._publisher = Publisher(
+            self._watched, self._listener, self._queue.qsize, self._clock, self._observers
+        )
         for number in _SIGNALS:
             before = signal.signal(number, lambda _number, _frame: self._over.set())
             stack.callback(signal.signal, number, before)
@@ -162,6 +167,7 @@ class _Service:
             self._perform(self.fleet.restore(run, memento))
         self._listener.start()
         self._control.start()
+        self._observers.start(self._thread_failed)
         threads.start("discovery", self._discovery.work, self._thread_failed)
         _say(None, f"watching; hooks speak to {self._listener.path}")
         while not self._over.is_set():
@@ -169,7 +175,8 @@ class _Service:
             began = self._clock.monotonic()
             self._take(event)
             self._publisher.count(self._clock.monotonic() - began)
-            if isinstance(event, events.Tick):
+            if isinstance(event, events.Tick) and event.at >= self._publish_at:
+                self._publish_at = event.at + _PUBLISH_SECONDS
                 self._publisher.publish()
         _say(None, "stopped; trainings go on")
         return 0
@@ -188,7 +195,7 @@ class _Service:
             self._perform,
             self._control.answer,
             proc.owner,
-            self._devices.readings,
+            self._observers.devices.readings,
             lambda group: setattr(self._control, "group", group),
             self._reach,
         )
@@ -207,8 +214,11 @@ class _Service:
         member = self.fleet.members.get(run)
         return member.rule.policy if member is not None else self.fleet.config.policy
 
-    def _cores(self) -> dict[str, Any]:
-        return {run: member.core for run, member in self.fleet.members.items()}
+    def _watched(self) -> dict[str, Watched]:
+        return {
+            run: Watched(each.core, each.records, each.adoption.user, each.rule.mode)
+            for run, each in self.fleet.members.items()
+        }
 
     def _next_event(self) -> events.Event:
         now = self._clock.monotonic()

@@ -9,7 +9,7 @@ from yolowatch.daemon.core import Core
 from yolowatch.daemon.fleet import Fleet
 from yolowatch.daemon.healing import Healing
 from yolowatch.daemon.member import Member
-from yolowatch.edges.nvml import DeviceReading
+from yolowatch.model.device import DeviceReading
 from yolowatch.model.run import Memory
 from yolowatch.model.verdict import Kind
 from yolowatch.model.view import OVER, DeviceView, FleetView, MemoryView, PlanView, RunView

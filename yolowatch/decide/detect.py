@@ -3,16 +3,24 @@
 An out-of-memory failure is recognised by the type and the whole form of the exception that ended
 the process, never by what the program printed, and only when nothing else explains the end: a
 program that finished, that was asked to stop or that handled the failure itself needs no remedy.
+Why a device had too little is asked in `detect_device`, and of the host's memory in `host`.
 """
 
 from __future__ import annotations
 
+from yolowatch.decide import ranks
+from yolowatch.decide.detect_device import device_cause, is_tight
+from yolowatch.decide.detect_wording import ending, evidence, quoted, sentence, where
 from yolowatch.decide.host import Cause, host_cause
-from yolowatch.decide.texts import Figures, Form, Source, parse_capacity, recognise
+from yolowatch.decide.texts import Form, Source, parse_capacity, recognise
+from yolowatch.decide.texts_faults import device_fault
+from yolowatch.model.device import DeviceUser
 from yolowatch.model.printable import printable
 from yolowatch.model.quantity import bytes_text
 from yolowatch.model.run import LastWords, Memory, RunState
-from yolowatch.model.verdict import Kind, Verdict, Where
+from yolowatch.model.surroundings import Around
+from yolowatch.model.thresholds import Thresholds
+from yolowatch.model.verdict import Kind, Verdict
 
 _SIGINT, _SIGTERM, _SIGHUP = 2, 15, 1
 _STOPPING_SIGNALS = (_SIGHUP, _SIGINT, _SIGTERM)
@@ -22,13 +30,18 @@ _LAST_SIGNAL = 64
 # cache, a worker, the program's own lists) a smaller batch is no answer.
 _WORK_PHASES = ("forward", "loss", "backward", "optimizer", "validation")
 
-_TIGHT = 0.95  # of the capacity in use: then a failure that gives no reason is one of memory
-_STEP_PHASES = ("forward", "loss", "backward")
-_SIMPLE = {"setup": Where.SETUP, "validation": Where.VALIDATION, "save": Where.SAVE}
+_TIGHT = 0.05  # of the capacity: with less left, a failure that gives no reason is one of memory
+_NOTHING, _DEFAULTS = Around(), Thresholds()
 
 
 def classify(
-    state: RunState, *, exit_status: int | None, exit_signal: int | None, asked_to_stop: bool
+    state: RunState,
+    *,
+    exit_status: int | None,
+    exit_signal: int | None,
+    asked_to_stop: bool,
+    around: Around = _NOTHING,
+    thresholds: Thresholds = _DEFAULTS,
 ) -> Verdict:
     """The verdict on an attempt that has ended.
 
@@ -38,23 +51,22 @@ def classify(
     or that an exception was about to end the process. Unknown is not a failure.
     """
     words = state.last_words
-    form = recognise(words.exception, words.text) if words is not None else None
     if words is None and exit_status is not None and 128 < exit_status <= 128 + _LAST_SIGNAL:
         # A shell in between passes its child's signal on like this.
         exit_signal, exit_status = exit_status - 128, None
     if asked_to_stop or exit_signal == _SIGINT:
-        return Verdict(Kind.INTERRUPTED, "Stopped on request.", evidence=_ending(exit_signal))
+        return Verdict(Kind.INTERRUPTED, "Stopped on request.", evidence=ending(exit_signal))
     if exit_status == 0 and (state.finished or words is None):
         return Verdict(Kind.FINISHED, "The training finished.")
     unknown = exit_status is None and exit_signal is None
     if unknown and state.finished:
         return Verdict(Kind.FINISHED, "The training finished.")
     if unknown and (words is None or words.handled):
-        return Verdict(Kind.OBSERVED, "How it ended is not known.", evidence=_quoted(words))
+        return Verdict(Kind.OBSERVED, "How it ended is not known.", evidence=quoted(words))
     if words is not None:
-        return _by_last_words(state, words, form, exit_signal)
+        return _by_last_words(state, words, exit_signal, around, thresholds)
     if exit_signal is not None:
-        return _by_signal(exit_signal, state)
+        return _by_signal(exit_signal, state, around)
     if not state.hooked:
         return Verdict(
             Kind.OBSERVED,
@@ -63,73 +75,122 @@ def classify(
     return Verdict(
         Kind.OBSERVED,
         f"It ended with status {exit_status} and no exception was seen.",
-        evidence=_quoted(words),
+        evidence=quoted(words),
     )
 
 
-def _by_signal(signal: int, state: RunState) -> Verdict:
+def _by_signal(signal: int, state: RunState, around: Around) -> Verdict:
     if signal in _STOPPING_SIGNALS:
-        return Verdict(Kind.INTERRUPTED, f"Stopped by signal {signal}.", evidence=_ending(signal))
-    sentence = f"Killed by signal {signal}, which nobody here sent; the cause is not known"
+        return Verdict(Kind.INTERRUPTED, f"Stopped by signal {signal}.", evidence=ending(signal))
+    said = f"Killed by signal {signal}, which nobody here sent; the cause is not known"
+    facts = ending(signal) + _xids(around)
+    if around.xids:
+        said = f"Killed by signal {signal} after a critical error of the GPU"
+        return Verdict(Kind.DEVICE_FAULT, f"{said}: see the kernel log.", evidence=facts)
     memory = state.memory
     if _was_tight(memory):
         # Native code that gets no memory often crashes: a hint for a person, not a proof.
         used, capacity = bytes_text(memory.allocated_bytes), bytes_text(memory.capacity_bytes)
-        sentence += f", but memory was short: {used} in use of {capacity}"
-    return Verdict(Kind.KILLED, f"{sentence}.", evidence=_ending(signal))
+        said += f", but memory was short: {used} in use of {capacity}"
+    return Verdict(Kind.KILLED, f"{said}.", evidence=facts)
 
 
 def _by_last_words(
-    state: RunState, words: LastWords, form: Form | None, exit_signal: int | None
+    state: RunState,
+    words: LastWords,
+    exit_signal: int | None,
+    around: Around,
+    thresholds: Thresholds,
 ) -> Verdict:
     if words.exception.rpartition(".")[2] == "KeyboardInterrupt":
-        return Verdict(Kind.INTERRUPTED, "Stopped by Ctrl-C.", evidence=_quoted(words))
+        return Verdict(Kind.INTERRUPTED, "Stopped by Ctrl-C.", evidence=quoted(words))
     cause = host_cause(state, words)
     if cause is not None and not words.handled:
         return _host_oom(state, words, cause, exit_signal)
-    doubt = _doubt(state, words, form) if form is not None else None
+    form = recognise(words.exception, words.text)
+    doubt = _doubt(state, words, form, around) if form is not None else None
     if form is None or doubt is not None:
         if words.handled and exit_signal is not None:
-            return _by_signal(exit_signal, state)
-        name = printable(words.exception.rpartition(".")[2], 60)
-        sentence = f"It ended with {name}, which is no lack of memory that a smaller batch answers."
-        if doubt is not None:
-            sentence = f"It ended with {name}, which is not acted upon: {doubt}."
-        return Verdict(Kind.ERROR, sentence, evidence=_quoted(words))
+            return _by_signal(exit_signal, state, around)
+        return _no_oom(words, form, doubt, around)
     figures = parse_capacity(words.text)
     device = form.source is Source.DEVICE
     capacity = figures.capacity if device else None
     if capacity is None:
         capacity = words.memory.capacity_bytes
     kind = Kind.CUDA_OOM if device else Kind.CPU_OOM
-    sentence = _sentence(words, form, figures, capacity)
+    said = sentence(words, form, figures, capacity)
+    neighbours: tuple[DeviceUser, ...] = ()
     if words.handled:
         kind = Kind.HANDLED_OOM
-        sentence = f"The program itself handled a failure: {sentence}"
+        said = f"The program itself handled a failure: {said}"
+    elif device:
+        found = device_cause(state, words, form, figures, around, thresholds)
+        if found is not None:
+            kind, neighbours = found.kind, found.neighbours
+            said = f"{said} {found.sentence}"
     return Verdict(
         kind=kind,
-        sentence=sentence,
-        where=_where(state, words),
-        evidence=_evidence(state, words, figures, capacity) + _ending(exit_signal),
+        sentence=said,
+        where=where(state, words),
+        evidence=evidence(state, words, figures, capacity) + ending(exit_signal) + _xids(around),
         capacity_bytes=capacity,
+        neighbours=neighbours,
+        device_index=around.device.index if around.device is not None else None,
     )
+
+
+def _no_oom(words: LastWords, form: Form | None, doubt: str | None, around: Around) -> Verdict:
+    """What is never answered with a smaller footprint, whatever else its text says."""
+    name = printable(words.exception.rpartition(".")[2], 60)
+    facts = quoted(words) + _xids(around)
+    fault = device_fault(words.exception, words.text)
+    disguised = form is not None and form.disguised and form.source is Source.DEVICE
+    if words.handled:
+        pass  # the program's own affair
+    elif fault is not None or (disguised and around.xids):
+        what = f"{name} ({fault})" if fault is not None else f"{name} after an XID"
+        said = f"The device failed: {what}. No memory was lacking, and a smaller batch is no cure."
+        return Verdict(Kind.DEVICE_FAULT, said, evidence=facts)
+    elif disguised:
+        assert form is not None
+        said = f"The library {form.name} failed with {name}, which is not acted upon: {doubt}."
+        return Verdict(Kind.LIBRARY, said, evidence=facts)
+    elif form is None and ranks.is_echo(words):
+        said = f"It ended with {name}: another rank is gone, and none said why."
+        return Verdict(Kind.RANK_LOST, said, evidence=facts)
+    said = f"It ended with {name}, which is no lack of memory that a smaller batch answers."
+    if doubt is not None:
+        said = f"It ended with {name}, which is not acted upon: {doubt}."
+    return Verdict(Kind.ERROR, said, evidence=facts)
+
+
+_OF_CAUSE = {Cause.SHARED: Kind.SHARED_MEMORY, Cause.PINNED: Kind.PINNED_MEMORY}
 
 
 def _host_oom(state: RunState, words: LastWords, cause: Cause, exit_signal: int | None) -> Verdict:
     figures, capacity = parse_capacity(words.text), words.memory.capacity_bytes
-    return Verdict(
-        Kind.HOST_OOM,
-        f"Host out of memory {cause.value}.",
-        _where(state, words),
-        _evidence(state, words, figures, capacity) + _ending(exit_signal),
-        capacity,
-    )
+    kind, said = _OF_CAUSE.get(cause, Kind.HOST_OOM), f"Host out of memory {cause.value}."
+    cached = state.spec is not None and state.spec.cache == "ram"
+    if kind is Kind.HOST_OOM and cached and state.ranks > 1:
+        kind = Kind.RAM_CACHE
+        said = f"{said} Each of {state.ranks} ranks caches all images in memory of its own."
+    facts = evidence(state, words, figures, capacity) + ending(exit_signal)
+    return Verdict(kind, said, where(state, words), facts, capacity)
 
 
-def _doubt(state: RunState, words: LastWords, form: Form) -> str | None:
+def _doubt(state: RunState, words: LastWords, form: Form, around: Around) -> str | None:
     """What speaks against a memory failure that the text alone suggests, or None."""
     place = words.place
     device = state.spec.device if state.spec is not None else None
+    if form.source is Source.DEVICE and form.disguised:
+        if device is not None and device.startswith("cpu"):
+            return "the training is on the CPU"
+        if around.xids:
+            return "the driver told of a critical error of the GPU"
+        if not is_tight(words.memory, _TIGHT):
+            return "it may have other causes, and memory was not seen to be short"
+        return None
     if form.source is Source.DEVICE:
         typed = words.exception.rpartition(".")[2] != "RuntimeError"
         if not typed and words.memory.ooms == 0:
@@ -151,95 +212,14 @@ def _doubt(state: RunState, words: LastWords, form: Form) -> str | None:
 
 
 def _was_tight(memory: Memory) -> bool:
-    """Whether nearly all of the capacity was in use; False where that is not known."""
-    used = max(memory.allocated_bytes or 0, memory.peak_bytes or 0)
-    return memory.capacity_bytes is not None and used >= _TIGHT * memory.capacity_bytes
+    """On the CPU, where reserved and allocated are the same."""
+    return is_tight(memory, _TIGHT)
 
 
-def _where(state: RunState, words: LastWords) -> Where:
-    place, spec = words.place, state.spec
-    phase = place.phase or ""
-    if phase in _SIMPLE:
-        return _SIMPLE[phase]
-    if phase == "optimizer":
-        first = _first_optimizer_step(state, words)
-        return Where.FIRST_OPTIMIZER_STEP if first else Where.OPTIMIZER
-    if phase not in _STEP_PHASES:
-        return Where.UNKNOWN
-    if spec is None or spec.image_size is None or spec.image_size_max is None:
-        return Where.STEP
-    side = max(place.height or 0, place.width or 0)
-    if side > spec.image_size and spec.image_size_max > spec.image_size:
-        return Where.MULTI_SCALE_PEAK
-    return Where.STEP
-
-
-def _first_optimizer_step(state: RunState, words: LastWords) -> bool:
-    if any(each.phase == "optimizer" for each in state.footprints):
-        return False
-    exists = state.spec.optimizer_state_exists if state.spec is not None else None
-    if exists is not None:
-        return not exists
-    step, accumulate = words.place.step, words.place.accumulate
-    return step is not None and accumulate is not None and step < accumulate
-
-
-def _sentence(words: LastWords, form: Form, figures: Figures, capacity: int | None) -> str:
-    place = words.place
-    match = form.pattern.match(words.text)
-    device = (match.groupdict().get("device") if match else None) or "CUDA"
-    parts = [f"{device.upper() if form.source is Source.DEVICE else 'CPU'} out of memory"]
-    if place.phase:
-        parts.append(f"in {'the optimizer step' if place.phase == 'optimizer' else place.phase}")
-    if place.height and place.width:
-        parts.append(f"at {max(place.height, place.width)} px")
-    if place.batch:
-        parts.append(f"with batch {place.batch}")
-    if place.epoch is not None:
-        parts.append(f"(epoch {place.epoch + 1})")
-    sentence = " ".join(parts)
-    used = figures.allocated if figures.allocated is not None else words.memory.allocated_bytes
-    if used is not None:
-        sentence += f": {bytes_text(used)} in use"
-        if capacity is not None:
-            sentence += f" of {bytes_text(capacity)}"
-    return sentence + "."
-
-
-def _evidence(
-    state: RunState, words: LastWords, figures: Figures, capacity: int | None
-) -> tuple[str, ...]:
-    place, memory = words.place, words.memory
-    facts = list(_quoted(words))
-    if place.phase:
-        facts.append(f"phase {place.phase}")
-    if place.batch and place.height and place.width:
-        facts.append(f"batch {place.batch} at {place.width} x {place.height} px")
-    if place.boxes:
-        facts.append(f"{place.boxes} labelled boxes in the batch")
-    requested = figures.requested if figures.requested is not None else words.requested_bytes
-    allocated = figures.allocated if figures.allocated is not None else memory.allocated_bytes
-    figure_of = {
-        "requested": requested,
-        "allocated": allocated,
-        "reserved": memory.reserved_bytes,
-        "reserved but unallocated": figures.reserved_unallocated,
-        "capacity": capacity,
-        "device free": figures.free if figures.free is not None else words.device_free_bytes,
-    }
-    facts += [f"{name} {bytes_text(n)}" for name, n in figure_of.items() if n is not None]
-    if state.retries:
-        facts.append(f"the trainer itself had retried {len(state.retries)} times with less")
-    return tuple(facts)
-
-
-def _quoted(words: LastWords | None) -> tuple[str, ...]:
-    if words is None:
+def _xids(around: Around) -> tuple[str, ...]:
+    """That the driver told of critical errors while the attempt ran."""
+    device = around.device
+    if not around.xids or device is None:
         return ()
-    name = printable(words.exception, 80)
-    text = printable(words.text, 300)
-    return (f"{name}: {text}" if text else name,)
-
-
-def _ending(exit_signal: int | None) -> tuple[str, ...]:
-    return () if exit_signal is None else (f"ended by signal {exit_signal}",)
+    newest = "" if device.last_xid is None else f", the last of them XID {device.last_xid}"
+    return (f"{around.xids} critical errors of GPU {device.index}{newest}",)

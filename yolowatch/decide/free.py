@@ -13,8 +13,6 @@ from yolowatch.model.quantity import bytes_text
 from yolowatch.model.run import RunState
 from yolowatch.model.verdict import Kind, Verdict, Where
 
-_FRAGMENTED = 0.05  # of the capacity held in pieces, from which on it is worth the restart
-
 
 @dataclass(frozen=True)
 class FreeLever:
@@ -36,8 +34,9 @@ def free_lever(
     """The free lever that answers the cause of this failure, if there is one."""
     if verdict.where is Where.VALIDATION and "validation batch" in allowed:
         return _smaller_validation(state, laws, limit_bytes)
-    if verdict.kind is Kind.CUDA_OOM and "allocator" in allowed and not earlier.expandable_segments:
-        return _expandable_segments(state, verdict)
+    in_pieces = verdict.kind is Kind.FRAGMENTATION
+    if in_pieces and "allocator" in allowed and not earlier.expandable_segments:
+        return _expandable_segments(state)
     return None
 
 
@@ -81,19 +80,15 @@ def _failed_validation_batch(state: RunState) -> int | None:
     return state.spec.validation_batch or seen
 
 
-def _expandable_segments(state: RunState, verdict: Verdict) -> FreeLever | None:
+def _expandable_segments(state: RunState) -> FreeLever | None:
     """Where what the allocator held in pieces would have been enough in one piece."""
     words = state.last_words
-    if words is None or "expandable_segments" in ((state.spec and state.spec.allocator) or ""):
+    if words is None:
         return None
     figures = parse_capacity(words.text)
     requested = figures.requested if figures.requested is not None else words.requested_bytes
-    held, capacity = figures.reserved_unallocated, verdict.capacity_bytes
-    if capacity is None:
-        capacity = words.memory.allocated_bytes  # at least that
-    if held is None or requested is None or capacity is None:
-        return None
-    if held < requested or held < _FRAGMENTED * capacity:
+    held = figures.reserved_unallocated
+    if held is None or requested is None:
         return None
     use = LeverUse(
         name="allocator",

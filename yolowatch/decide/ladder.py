@@ -54,6 +54,13 @@ class Recipe:
         return arithmetic.scaled_weight_decay(weight_decay, batch, accumulate, nbs)
 
 
+def original(recipe: Recipe | None) -> Edits:
+    """The user's own values; nothing of what is not known."""
+    if recipe is None:
+        return Edits()
+    return Edits(recipe.batch, recipe.nbs, recipe.weight_decay)
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A batch that divides the effective batch; `objection`: why the trainer would not keep it."""

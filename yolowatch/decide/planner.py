@@ -19,9 +19,11 @@ from yolowatch.decide.ladder import (
     Candidate,
     Recipe,
     batch_edits,
+    original,
     rejected,
     smaller_batches,
 )
+from yolowatch.decide.waiting import plan_wait
 from yolowatch.decide.wording import (
     NO_NAMED_LEVER_FITS,
     cannot_fit,
@@ -31,7 +33,7 @@ from yolowatch.decide.wording import (
 )
 from yolowatch.model.plan import COSTS, Edits, LeverUse, Plan, Policy, Refusal, Rejected
 from yolowatch.model.run import RunSpec, RunState
-from yolowatch.model.verdict import Kind, Verdict, Where
+from yolowatch.model.verdict import Verdict, Where
 from yolowatch.trainers.families import family, unknown_release
 
 _UNTOUCHED = Edits()
@@ -58,7 +60,9 @@ def plan(
     if against is not None:
         return Refusal(incident, against)
     recipe = Recipe.of(user)
-    if verdict.kind is Kind.HOST_OOM:
+    if verdict.kind.is_waited_out:
+        return plan_wait(recipe, earlier, state, verdict, policy, incident)
+    if verdict.kind.is_host:
         return _plan_host(user, recipe, earlier, state, verdict, policy, incident)
     if recipe is None:
         return Refusal(
@@ -156,7 +160,7 @@ def _plan_step(
         reason=f"{title}: {reason}.",
         rejected=(*unavailable, *weighed[-MAX_REJECTED:]),
         effective_batch=effective,
-        original=Edits(recipe.batch, recipe.nbs, recipe.weight_decay),
+        original=original(recipe),
         ranks=ranks,
     )
 
@@ -171,8 +175,7 @@ def _plan_host(
     incident: str,
 ) -> Plan | Refusal:
     """A lever for the host's memory; the recipe may be unknown, since it is not touched."""
-    words = state.last_words
-    cause = host_cause(state, words) if words is not None else None
+    cause = host_cause(state, state.last_words) if state.last_words is not None else None
     allowed = _allowed(user, policy)
     lever = host_lever(state.spec, cause, earlier, allowed) if cause is not None else None
     if lever is None:
@@ -200,9 +203,7 @@ def _plan_free(
         margin_ratio=policy.margin_ratio,
         reason=f"The batch stays: {free.use.why}.",
         effective_batch=recipe.effective_batch if recipe is not None else None,
-        original=Edits()
-        if recipe is None
-        else Edits(recipe.batch, recipe.nbs, recipe.weight_decay),
+        original=original(recipe),
         ranks=state.ranks,
     )
 
@@ -211,7 +212,7 @@ def _against(
     user: RunSpec, state: RunState, verdict: Verdict, history: AttemptHistory, policy: Policy
 ) -> str | None:
     """The first reason not to act at all, or None."""
-    if not verdict.kind.is_oom:
+    if not (verdict.kind.is_oom or verdict.kind.is_waited_out):
         return f"Nothing is changed: {verdict.sentence}"
     if policy.mode == "observe":
         return "The mode is observe: failures are reported and nothing is changed."
@@ -232,7 +233,7 @@ def _against(
             f"The {who} started {calls} trainings; starting it again would repeat what is "
             "complete. Nothing is run twice."
         )
-    if verdict.where is Where.SETUP and verdict.kind is not Kind.HOST_OOM:
+    if verdict.where is Where.SETUP and verdict.kind.is_oom and not verdict.kind.is_host:
         return "It failed before the first batch, where a smaller batch changes nothing."
     spent = exhausted(history, policy.attempts_without_progress)
     return None if spent is None else f"The run makes no progress: {spent}. A person is needed."

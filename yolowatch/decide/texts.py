@@ -44,6 +44,7 @@ class Form:
 
 _TORCH = frozenset({"OutOfMemoryError", "RuntimeError"})
 _TORCH_ERROR = _TORCH | {"AcceleratorError"}
+_NCCL = frozenset({"DistBackendError", "RuntimeError"})
 _DEVICE = r"(?P<device>CUDA|HIP|XPU) out of memory\. "
 
 FORMS = (
@@ -80,6 +81,38 @@ FORMS = (
         Source.DEVICE,
         frozenset({"RuntimeError"}),
         re.compile(r"(?P<device>cuda) runtime error \(2\) : out of memory at \S+:\d+\s*\Z"),
+    ),
+    # Libraries that allocate beside torch, or fail where they get no workspace, and do not say so.
+    Form(
+        "cudnn",
+        Source.DEVICE,
+        _TORCH_ERROR,
+        re.compile(
+            r"Unable to find a valid cuDNN algorithm to run convolution\b"
+            r"|(?:GET|FIND) was unable to find an engine to execute this computation\b"
+            r"|cuDNN error: CUDNN_STATUS_(?:ALLOC_FAILED|INTERNAL_ERROR|NOT_SUPPORTED)\b"
+        ),
+        disguised=True,
+    ),
+    Form(
+        "cublas",
+        Source.DEVICE,
+        _TORCH_ERROR,
+        re.compile(
+            r"CUDA error: CUBLAS_STATUS_(?:ALLOC_FAILED|NOT_INITIALIZED|EXECUTION_FAILED) "
+            r"when calling `"
+        ),
+        disguised=True,
+    ),
+    Form(
+        "nccl",
+        Source.DEVICE,
+        _NCCL,
+        re.compile(
+            r"NCCL [Ee]rror in: ?[^\n]*unhandled cuda error(?s:.{0,1500})"
+            r"Cuda failure (?:\d+ )?'out of memory'"
+        ),
+        disguised=True,
     ),
     Form(
         "cpu-allocator",
@@ -129,7 +162,7 @@ FORMS = (
 )
 
 # DataParallel raises a replica's failure again, with its type, behind a heading and its traceback.
-_REPLICA = re.compile(r"Caught OutOfMemoryError in replica \d+ on device \d+\.\n")
+_REPLICA = re.compile(r"Caught (OutOfMemoryError|RuntimeError) in replica \d+ on device \d+\.\n")
 
 
 def recognise(exception: str, text: str) -> Form | None:
@@ -147,8 +180,8 @@ def recognise(exception: str, text: str) -> Form | None:
 
 def _own_text(kind: str, text: str) -> str:
     heading = _REPLICA.match(text)
-    if kind == "OutOfMemoryError" and heading:
-        start = text.rfind("\ntorch.")
+    if heading and kind == heading.group(1):
+        start = text.rfind("\ntorch." if kind == "OutOfMemoryError" else f"\n{kind}: ")
         own = text[start + 1 :].partition(": ")[2] if start >= 0 else ""
         return own or text
     return text
@@ -204,8 +237,15 @@ def parse_capacity(text: str) -> Figures:
 def _first(text: str, patterns: tuple[str, ...]) -> int | None:
     for pattern in patterns:
         match = re.search(pattern, text)
-        # Sixteen digits are more than any device: a hostile text must not make a huge number.
-        if match and len(match.group(1)) <= 16:
-            value = round(float(match.group(1)) * _UNITS[match.group(2)])
-            return value if value < _NONSENSE_BYTES else None
+        if match:
+            return figure_bytes(match.group(1), match.group(2))
     return None
+
+
+def figure_bytes(number: str, unit: str) -> int | None:
+    """Bytes of a figure as torch prints it; None for what is none of a real device."""
+    # Sixteen digits are more than any device: a hostile text must not make a huge number.
+    if len(number) > 16:
+        return None
+    value = round(float(number) * _UNITS[unit])
+    return value if value < _NONSENSE_BYTES else None

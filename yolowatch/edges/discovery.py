@@ -41,8 +41,12 @@ class Discovery:
         uids: Collection[int] | None,
         worth_a_hook: Callable[[tuple[str, ...]], str | None],
         pace: Pace = Pace(),
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
-        """`uids` None is everybody's; `worth_a_hook` says what a command line looks like."""
+        """`uids` None is everybody's; `worth_a_hook` says what a command line looks like; `beat`
+        is called after each look.
+        """
+        self._beat = beat
         self._post, self._clock, self._uids, self._pace = post, clock, uids, pace
         self._worth_a_hook = worth_a_hook
         self._judged: set[ProcessKey] = set()
@@ -55,6 +59,7 @@ class Discovery:
         """Look until `close`; the body of the thread."""
         while not self._closing.wait(self._pace.every):
             self.look()
+            self._beat()
 
     def look(self) -> None:
         """Look through /proc once."""

@@ -31,12 +31,13 @@ from yolowatch.model.identity import ProcessKey
 DROPPABLE_KINDS = ("sample", "footprints")
 
 _PEER_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
-_MESSAGES_PER_TURN = 64  # so that one flooding peer cannot starve the others
+_MESSAGES_PER_TURN = 160  # so that one flooding peer cannot starve the others
 _RETRY_SECONDS = 0.01
 # Between two turns: waking this thread and the one behind the queue costs more than a message does,
 # and no peer gets more than its messages of a turn read in it.
-_BREATH_SECONDS = 0.02
+_BREATH_SECONDS = 0.05
 _REMEMBERED_REFUSALS = 1024
+_BEAT_SECONDS = 5.0
 _decode: Callable[[bytes], tuple[str, Mapping[str, Any]]] = wire.decode
 
 
@@ -73,6 +74,7 @@ class Listener:
         bounds: Bounds = Bounds(),
     ) -> None:
         self.path = path
+        self.beat: Callable[[], None] = lambda: None  # called by the thread every few seconds
         self.dropped = 0
         self.refused = 0
         self._post, self._uids, self._clock, self._bounds = post, uids, clock, bounds
@@ -102,11 +104,12 @@ class Listener:
     def serve(self) -> None:
         """Serve in this thread until `close` is called from another."""
         while not self._closing.is_set():
-            for key, _ in self._selector.select():
+            for key, _ in self._selector.select(_BEAT_SECONDS):
                 if key.fileobj is self._socket:
                     self._accept()
                 elif key.data is not None:
                     self._read(key.data)
+            self.beat()
             self._clock.sleep(_BREATH_SECONDS)
 
     def send(self, connection: int, message: bytes) -> bool:

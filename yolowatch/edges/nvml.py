@@ -2,48 +2,32 @@
 
 Each figure is read by itself: one that a driver doesn't support, or that a lost GPU no longer
 answers, is None with its reason and takes no other with it. Unknown is never zero. Calls may hang
-in the driver, so they belong in a thread of their own.
+in the driver, so they belong in a thread of their own. Whose the processes are is not its
+business: see `edges/devices.py`.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import pynvml
 
+from yolowatch.edges.xid import XidEvents
+from yolowatch.model.device import THROTTLE_REASONS, DeviceReading, EccErrors, GpuProcess
+
 T = TypeVar("T")
 
+_HANGS_SECONDS = 1.0  # a driver that lives answers in milliseconds
 
-@dataclass(frozen=True)
-class DeviceReading:
-    """One GPU at one moment; `problems` says why a figure is None, one sentence each.
-
-    `used_bytes` is of all processes and without what the driver keeps for itself
-    (`reserved_bytes`); `total_bytes` is the sum of used, reserved and free.
-    """
-
-    index: int
-    uuid: str | None = None
-    name: str | None = None
-    total_bytes: int | None = None
-    used_bytes: int | None = None
-    reserved_bytes: int | None = None
-    free_bytes: int | None = None
-    utilization_ratio: float | None = None
-    temperature_celsius: float | None = None
-    power_watts: float | None = None
-    problems: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class GpuProcess:
-    """A process on a GPU by its pid in this process's pid namespace or the host's."""
-
-    pid: int
-    used_bytes: int | None
+_REASONS_CALLS = (
+    "nvmlDeviceGetCurrentClocksEventReasons",
+    "nvmlDeviceGetCurrentClocksThrottleReasons",
+)
+# The bits of the driver's mask, in the order of the words for them.
+_REASON_BITS = dict(zip((0x04, 0x08, 0x10, 0x20, 0x40, 0x80), THROTTLE_REASONS, strict=True))
 
 
 class Nvml(Protocol):
@@ -94,6 +78,7 @@ class DriverNvml:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._reason: str | None = None
+        self._xids = XidEvents()
 
     @property
     def reason(self) -> str | None:
@@ -104,7 +89,8 @@ class DriverNvml:
             problems: list[str] = []
             count = _ask(problems, "the number of GPUs", pynvml.nvmlDeviceGetCount)
             self._reason = problems[0] if problems else None
-            return tuple(_device(index) for index in range(count or 0))
+            self._xids.collect(count or 0)
+            return tuple(self._with_xids(_device(index)) for index in range(count or 0))
 
     def processes(self, index: int) -> tuple[GpuProcess, ...] | None:
         with self._lock:
@@ -116,19 +102,28 @@ class DriverNvml:
             # In a container the driver may not tell who uses how much: pynvml gives None for that.
             return tuple(GpuProcess(int(each.pid), each.usedGpuMemory) for each in found)
 
+    def _with_xids(self, reading: DeviceReading) -> DeviceReading:
+        index = reading.index
+        return replace(
+            reading, xids=self._xids.counts.get(index), last_xid=self._xids.last.get(index)
+        )
+
     def close(self) -> None:
-        with self._lock:
-            try:
-                pynvml.nvmlShutdown()
-            except pynvml.NVMLError:
-                return  # a lost driver has let go already
+        if not self._lock.acquire(timeout=_HANGS_SECONDS):
+            return  # another thread hangs in the driver: it ends with the process
+        try:
+            pynvml.nvmlShutdown()
+        except pynvml.NVMLError:
+            return  # a lost driver has let go already
+        finally:
+            self._lock.release()
 
 
 def _device(index: int) -> DeviceReading:
     problems: list[str] = []
     handle = _ask(problems, "the GPU", pynvml.nvmlDeviceGetHandleByIndex, index)
     if handle is None:
-        return DeviceReading(index, problems=tuple(problems))
+        return DeviceReading(index, answers=False, problems=tuple(problems))
     memory = _memory(problems, handle)
     rates = _ask(problems, "utilization", pynvml.nvmlDeviceGetUtilizationRates, handle)
     temperature = _ask(
@@ -139,6 +134,8 @@ def _device(index: int) -> DeviceReading:
         pynvml.NVML_TEMPERATURE_GPU,
     )
     milliwatts = _ask(problems, "power", pynvml.nvmlDeviceGetPowerUsage, handle)
+    # What few boards have is not missed where it is not there: it makes no problem.
+    allowed = _ask([], "the power limit", pynvml.nvmlDeviceGetEnforcedPowerLimit, handle)
     return DeviceReading(
         index=index,
         uuid=_text(_ask(problems, "uuid", pynvml.nvmlDeviceGetUUID, handle)),
@@ -150,6 +147,12 @@ def _device(index: int) -> DeviceReading:
         utilization_ratio=None if rates is None else rates.gpu / 100,
         temperature_celsius=None if temperature is None else float(temperature),
         power_watts=None if milliwatts is None else milliwatts / 1000,
+        power_limit_watts=None if allowed is None else allowed / 1000,
+        throttled=_throttled(handle),
+        ecc=EccErrors(
+            _ecc(handle, pynvml.NVML_MEMORY_ERROR_TYPE_CORRECTED),
+            _ecc(handle, pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED),
+        ),
         problems=tuple(problems),
     )
 
@@ -167,6 +170,22 @@ def _memory(problems: list[str], handle: Any) -> dict[str, int]:
     if memory is None or not memory.total:
         return {}
     return {name: int(getattr(memory, name)) for name in names}
+
+
+def _throttled(handle: Any) -> tuple[str, ...] | None:
+    """Why the clocks are lowered; older drivers know the question by another name."""
+    for name in _REASONS_CALLS:
+        call = getattr(pynvml, name, None)
+        mask = None if call is None else _ask([], "the clocks", call, handle)
+        if mask is not None:
+            return tuple(reason for bit, reason in _REASON_BITS.items() if mask & bit)
+    return None
+
+
+def _ecc(handle: Any, kind: int) -> int | None:
+    call = pynvml.nvmlDeviceGetTotalEccErrors
+    count = _ask([], "memory errors", call, handle, kind, pynvml.NVML_VOLATILE_ECC)
+    return None if count is None else int(count)
 
 
 def _ask(problems: list[str], what: str, function: Callable[..., T], *a: Any, **k: Any) -> T | None:

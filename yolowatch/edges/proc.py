@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -121,22 +122,37 @@ def descendants(pid: int) -> tuple[ProcessKey, ...]:
 
     A process whose parent died belongs to another one and is not found.
     """
-    boot = boot_id()
-    if boot is None:
-        return ()
-    children: dict[int, list[tuple[int, int]]] = {}
+    return children().descendants(pid)
+
+
+class Children:
+    """Which processes each process has started, as one look at /proc found it."""
+
+    def __init__(self, boot: str | None, table: Mapping[int, Sequence[tuple[int, int]]]) -> None:
+        self._boot, self._table = boot, table
+
+    def descendants(self, pid: int) -> tuple[ProcessKey, ...]:
+        """See `descendants`."""
+        if self._boot is None:
+            return ()
+        found: list[ProcessKey] = []
+        seen, waiting = {pid}, [pid]
+        for parent in waiting:
+            for child, ticks in sorted(self._table.get(parent, ())):
+                if child not in seen:  # the table was not read in one instant: a pid may move in it
+                    seen.add(child)
+                    waiting.append(child)
+                    found.append(ProcessKey(self._boot, child, ticks))
+        return tuple(found)
+
+
+def children() -> Children:
+    """One look at every process; for whoever asks about many."""
+    table: dict[int, list[tuple[int, int]]] = {}
     for name in _names("/proc"):
         if name.isdigit() and (stat := _stat(int(name))) is not None:
-            children.setdefault(stat.parent_pid, []).append((int(name), stat.start_ticks))
-    found: list[ProcessKey] = []
-    seen, waiting = {pid}, [pid]
-    for parent in waiting:
-        for child, ticks in sorted(children.get(parent, ())):
-            if child not in seen:  # the table was not read in one instant: a pid may move in it
-                seen.add(child)
-                waiting.append(child)
-                found.append(ProcessKey(boot, child, ticks))
-    return tuple(found)
+            table.setdefault(stat.parent_pid, []).append((int(name), stat.start_ticks))
+    return Children(boot_id(), table)
 
 
 def read_limits(pid: int) -> Limits | None:

@@ -204,10 +204,7 @@ class Executor:
         return found
 
     def _wait(self, request: RunStep) -> tuple[str, dict[str, Any]]:
-        device = request.remediation.user.device
-        began = self._clock.monotonic()
-        detail = self._launcher.wait_for_memory(device, request.remediation.processes)
-        return detail, {"seconds": self._clock.monotonic() - began}
+        return self._launcher.wait_for_memory(request.remediation)
 
     def _relaunch(self, request: RunStep) -> tuple[str, dict[str, Any]]:
         order = request.remediation

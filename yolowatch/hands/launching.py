@@ -18,9 +18,9 @@ from yolowatch.edges.markers import read_marker
 from yolowatch.edges.nvml import Nvml
 from yolowatch.edges.vault import NAME as VAULT
 from yolowatch.hands.detached import start_detached
-from yolowatch.hands.memory import wait_for_memory
+from yolowatch.hands.memory import wait_step
 from yolowatch.hands.port import Hands, Launched
-from yolowatch.model.actions import Launch
+from yolowatch.model.actions import Launch, Remediation
 from yolowatch.model.captured import Captured
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import GUARDED_BATCHES, Edits, Policy, Start
@@ -147,10 +147,9 @@ class Launcher:
             )
         return environment
 
-    def wait_for_memory(self, device: str | None, processes: Sequence[ProcessKey]) -> str:
-        """See `hands.memory`; bounded by the policy."""
-        seconds = self._policy.memory_wait_seconds
-        return wait_for_memory(device, processes, self._nvml, self._clock, seconds)
+    def wait_for_memory(self, order: Remediation) -> tuple[str, dict[str, object]]:
+        """See `hands.memory`; bounded by the policy and the plan."""
+        return wait_step(order, self._nvml, self._clock, self._policy.memory_wait_seconds)
 
 
 def _expand_segments(environment: dict[str, str]) -> None:

@@ -1,4 +1,5 @@
-"""Waits until a failed attempt has given a device's memory back; needs nobody's rights.
+"""Waits until a failed attempt has given a device's memory back, and until the device has the room
+that the next one needs; needs nobody's rights.
 
 The driver is asked in a thread of its own, one question at a time: it may hang, and a run must not
 wait for it longer than the policy says.
@@ -8,13 +9,55 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 from yolowatch.edges.clock import Clock
 from yolowatch.edges.nvml import Nvml
+from yolowatch.model.actions import Remediation
 from yolowatch.model.identity import ProcessKey
+from yolowatch.model.plan import Room
+from yolowatch.model.quantity import bytes_text
 
 _POLL_SECONDS = 0.2
 _ANSWER_SECONDS = 1.0  # a driver that lives answers in milliseconds
+_ROOM_SECONDS = 5.0  # that one look for room may take; the core asks again
+
+
+def wait_step(
+    order: Remediation, nvml: Nvml, clock: Clock, seconds: float
+) -> tuple[str, dict[str, Any]]:
+    """The step `wait` of a plan: what was found, and how long it took.
+
+    `ready` is False where the device has no room yet: then the step is asked for again, for as long
+    as the plan allows. So no thread is held for hours.
+    """
+    began, room, ready = clock.monotonic(), order.plan.room, True
+    found = None if room is None else _look_for_room(room, order.processes, nvml, clock)
+    if room is None or (found is None and not room.proof):
+        detail = wait_for_memory(order.user.device, order.processes, nvml, clock, seconds)
+    else:
+        needed = bytes_text(room.free_bytes)
+        ready = found is not None and found >= room.free_bytes
+        detail = f"{bytes_text(found)} of the device are free, and {needed} are needed"
+    return detail, {"seconds": clock.monotonic() - began, "ready": ready}
+
+
+def _look_for_room(
+    room: Room, processes: Sequence[ProcessKey], nvml: Nvml, clock: Clock
+) -> int | None:
+    """What the device has free, as soon as that is enough and at the latest after a few seconds;
+    None where it cannot be read, or while one of `processes` still holds memory.
+    """
+    pids = {process.pid for process in processes}
+    deadline = clock.monotonic() + _ROOM_SECONDS
+    question: _Question | None = None
+    while True:
+        if question is None or question.answered:
+            question = _Question(pids, nvml, room.device_index)
+        free = question.free if question.holding == set() else None
+        if (free is not None and free >= room.free_bytes) or clock.monotonic() >= deadline:
+            return free
+        clock.sleep(_POLL_SECONDS)
 
 
 def wait_for_memory(
@@ -42,10 +85,14 @@ def wait_for_memory(
 
 
 class _Question:
-    """Which of these processes hold memory; `holding` is None while that is not known."""
+    """Which of these processes hold memory, and how much the device `index` has free; None while
+    that is not known.
+    """
 
-    def __init__(self, pids: set[int], nvml: Nvml) -> None:
+    def __init__(self, pids: set[int], nvml: Nvml, index: int | None = None) -> None:
         self.holding: set[int] | None = None
+        self.free: int | None = None
+        self._index = index
         self._thread = threading.Thread(target=self._ask, args=(pids, nvml), daemon=True)
         self._thread.start()
         self._thread.join(_ANSWER_SECONDS)
@@ -55,6 +102,9 @@ class _Question:
         return not self._thread.is_alive()
 
     def _ask(self, pids: set[int], nvml: Nvml) -> None:
+        if self._index is not None:
+            free = (each.free_bytes for each in nvml.devices() if each.index == self._index)
+            self.free = next(free, None)
         self.holding = _holding(pids, nvml)
 
 

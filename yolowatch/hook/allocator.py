@@ -119,6 +119,7 @@ class CudaAllocator:
             "capacity_bytes": self._capacity(reserved),
             "retries": raw["num_alloc_retries"],
             "ooms": raw["num_ooms"],
+            "active_bytes": raw.get("active_bytes", {}).get("all", {}).get("current"),
         }
 
 

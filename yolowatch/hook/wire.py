@@ -59,6 +59,7 @@ _MEMORY = {
     "capacity_bytes": _BYTES,
     "retries": _COUNT,
     "ooms": _COUNT,
+    "active_bytes": _BYTES,  # allocated, and freed blocks that a stream may still use
 }
 
 FIELDS = {

@@ -2,15 +2,17 @@
 
 A reading that is not known is left out. Label values that a training wrote are made printable and
 short, and there is a series for each value of a label that is known beforehand, so that a rate over
-the first failure is not lost.
+the first failure is not lost. An answer is bounded: what is too much is left out whole, a run or a
+GPU at a time, and counted. Where the format has exemplars (OpenMetrics), counters of incidents
+carry the id of the newest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -21,54 +23,79 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 
-from yolowatch.metrics.snapshot import MetricsSnapshot, RunMetrics, SelfMetrics
+from yolowatch.metrics.of_machine import of_device, of_host, of_self
+from yolowatch.metrics.of_runs import of_run
+from yolowatch.metrics.reading import Reading
+from yolowatch.metrics.snapshot import MetricsSnapshot
 from yolowatch.metrics.table import INFO_LABELS, TABLE, Metric, Type, declared
 from yolowatch.model.printable import printable
 
 _LABEL_LENGTH = 120
+MOST_SERIES = 20_000
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One value of one declared metric: a number, for a summary (count, sum), else its words.
+class Page:
+    """One answer; `dropped` series were left out of it."""
 
-    An info's value maps label names to texts; a state set's is the state that holds.
-    """
-
-    name: str
-    labels: tuple[str, ...]
-    value: float | tuple[int, float] | Mapping[str, str] | str
+    content_type: str
+    body: bytes
+    dropped: int = 0
 
 
-class SnapshotCollector(Collector):
-    """Exports whatever snapshot `source` gives at the time of the scrape."""
-
-    def __init__(self, source: Callable[[], MetricsSnapshot]) -> None:
-        self._source = source
-
-    def collect(self) -> Iterator[Family]:
-        return families(readings(self._source()))
+def content_type(accept: str) -> str:
+    """Of the answer to this Accept header, which is one of a few."""
+    return choose_encoder(accept)[1]
 
 
 def render(snapshot: MetricsSnapshot) -> bytes:
     """The text exposition of one snapshot."""
-    return generate_latest(_registry(snapshot))
+    return page(snapshot).body
 
 
-def page(snapshot: MetricsSnapshot, accept: str = "") -> tuple[str, bytes]:
-    """(content type, body) of one snapshot in the format that an Accept header asks for."""
-    encode, content_type = choose_encoder(accept)
-    return content_type, encode(_registry(snapshot))
-
-
-def _registry(snapshot: MetricsSnapshot) -> CollectorRegistry:
+def page(snapshot: MetricsSnapshot, accept: str = "", most: int = MOST_SERIES) -> Page:
+    """One snapshot in the format that an Accept header asks for, of at most so many series."""
+    encode, its_type = choose_encoder(accept)
+    found, dropped = bounded(snapshot, most)
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(SnapshotCollector(lambda: snapshot))
-    return registry
+    registry.register(_Families(tuple(families(found))))
+    return Page(its_type, encode(registry), dropped)
 
 
-def families(found: Iterator[Reading]) -> Iterator[Family]:
+def readings(snapshot: MetricsSnapshot) -> Iterator[Reading]:
+    """All readings of a snapshot that are known."""
+    return iter(bounded(snapshot, MOST_SERIES)[0])
+
+
+def bounded(snapshot: MetricsSnapshot, most: int) -> tuple[list[Reading], int]:
+    """What is known, and how many series were left out; yolowatch itself never is."""
+    runs = {pid: run.run for run in snapshot.runs for pid in run.pids}
+    devices = [of_device(device, runs) for device in snapshot.devices]
+    dropped = sum(left_out for _, left_out in devices)
+    found = [*of_host(snapshot)]
+    groups = [group for group, _ in devices] + [[*of_run(run)] for run in snapshot.runs]
+    room = most - sum(each.series for each in (*found, *of_self(snapshot.supervisor)))
+    for group in groups:
+        series = sum(each.series for each in group)
+        if series > room:
+            dropped += series
+            continue
+        room -= series
+        found += group
+    return [*found, *of_self(snapshot.supervisor, dropped)], dropped
+
+
+class _Families(Collector):
+    def __init__(self, found: tuple[Family, ...]) -> None:
+        self._found = found
+
+    def collect(self) -> Iterator[Family]:
+        return iter(self._found)
+
+
+def families(found: Iterable[Reading]) -> Iterator[Family]:
     """The readings as families in the table's order.
 
     Raises UndeclaredMetric for a name, and ValueError for a value or label, that it does not have.
@@ -111,99 +138,15 @@ def _add(family: Family, metric: Metric, reading: Reading) -> None:
         if value not in metric.values:
             raise ValueError(f"{metric.name} has no state {value}")
         family.add_metric(labels, {each: each == value for each in metric.values})
-    elif isinstance(family, (CounterMetricFamily, GaugeMetricFamily)) and isinstance(
-        value, (int, float)
-    ):
+    elif isinstance(family, CounterMetricFamily) and isinstance(value, (int, float)):
+        incident = reading.incident if value else ""
+        family.add_metric(labels, value, exemplar=_exemplar(incident))
+    elif isinstance(family, GaugeMetricFamily) and isinstance(value, (int, float)):
         family.add_metric(labels, value)
     else:
         raise ValueError(f"{metric.name} is a {metric.type.value}, not {type(value).__name__}")
 
 
-# ---------------------------------------------------------------- from nouns to readings
-
-
-def readings(snapshot: MetricsSnapshot) -> Iterator[Reading]:
-    """All readings of a snapshot that are known."""
-    yield from _of_supervisor(snapshot.supervisor)
-    for run in snapshot.runs:
-        yield from _known(_of_run(run))
-        yield from _known(_of_device(run))
-        yield from _counted(run)
-
-
-def _known(found: Iterator[tuple[str, tuple[str, ...], float | None]]) -> Iterator[Reading]:
-    for name, labels, value in found:
-        if value is not None:
-            yield Reading(name, labels, value)
-
-
-def _of_device(run: RunMetrics) -> Iterator[tuple[str, tuple[str, ...], float | None]]:
-    spec, memory = run.state.spec, run.state.memory
-    if spec is None or spec.device is None:
-        return  # whose memory it is, is not known
-    labels = (run.run, spec.device)
-    yield "yolowatch_allocated_bytes", labels, memory.allocated_bytes
-    yield "yolowatch_reserved_bytes", labels, memory.reserved_bytes
-    yield "yolowatch_inactive_split_bytes", labels, memory.inactive_split_bytes
-    yield "yolowatch_peak_bytes", labels, memory.peak_bytes
-    yield "yolowatch_capacity_bytes", labels, memory.capacity_bytes
-    yield "yolowatch_headroom_bytes", labels, memory.headroom_bytes
-    yield "yolowatch_allocation_retries_total", labels, memory.retries
-    yield "yolowatch_allocation_failures_total", labels, memory.ooms
-
-
-def _of_run(run: RunMetrics) -> Iterator[tuple[str, tuple[str, ...], float | None]]:
-    state, spec, place, labels = run.state, run.state.spec, run.state.place, (run.run,)
-    yield "yolowatch_run_epoch", labels, None if place.epoch is None else place.epoch + 1
-    yield "yolowatch_run_steps_total", labels, place.step
-    sides = [side for side in (place.height, place.width) if side is not None]
-    yield "yolowatch_run_image_size_pixels", labels, max(sides, default=None)
-    if spec is not None:
-        yield "yolowatch_run_epochs", labels, spec.epochs
-        yield "yolowatch_run_batch_size", labels, spec.batch
-        yield "yolowatch_run_accumulation_steps", labels, spec.accumulate
-        yield "yolowatch_run_effective_batch_size", labels, spec.effective_batch
-    yield "yolowatch_predicted_peak_bytes", labels, run.predicted_peak_bytes
-    yield "yolowatch_attempts_total", labels, run.attempts
-    yield "yolowatch_refusals_total", labels, run.refusals
-    yield "yolowatch_checkpoints_vaulted_total", labels, run.vaulted
-    yield "yolowatch_hook_connected", labels, run.hook_connected
-    yield "yolowatch_hook_messages_total", labels, state.messages
-    yield "yolowatch_hook_messages_dropped_total", labels, state.dropped
-    yield "yolowatch_hook_faults_total", labels, state.faults
-
-
-def _counted(run: RunMetrics) -> Iterator[Reading]:
-    spec = run.state.spec
-    facts = {"torch": run.state.torch}
-    if spec is not None:
-        names = ("trainer", "trainer_version", "model", "task", "precision", "run_dir")
-        facts |= {name: getattr(spec, name) for name in names}
-    told = {name: text for name, text in facts.items() if text is not None}
-    yield Reading("yolowatch_run_info", (run.run,), told)
-    yield Reading("yolowatch_run_state", (run.run,), run.phase)
-    by_kind = {kind.value: count for kind, count in run.incidents.items()}
-    yield from _by_value("yolowatch_incidents_total", run.run, by_kind)
-    yield from _by_value("yolowatch_remediations_total", run.run, run.remediations)
-    yield from _by_value("yolowatch_remediation_failures_total", run.run, run.remediation_failures)
-
-
-def _by_value(name: str, run: str, counts: Mapping[str, int]) -> Iterator[Reading]:
-    """One series a known value of the label, from the start; a value that is not known raises."""
-    known = declared(name).values
-    if unknown := counts.keys() - set(known):
-        raise ValueError(f"{name} has no label value {min(unknown)}")
-    for value in known:
-        yield Reading(name, (run, value), counts.get(value, 0))
-
-
-def _of_supervisor(own: SelfMetrics) -> Iterator[Reading]:
-    info = {"version": own.version, "python": own.python}
-    yield Reading("yolowatch_build_info", (), info)
-    if own.queue_events is not None:
-        yield Reading("yolowatch_queue_events", (), own.queue_events)
-    yield Reading("yolowatch_queue_dropped_total", (), own.queue_dropped)
-    yield Reading("yolowatch_hook_messages_rejected_total", (), own.messages_rejected)
-    yield Reading("yolowatch_cycle_duration_seconds", (), (own.cycles, own.cycle_seconds))
-    yield Reading("yolowatch_scrape_duration_seconds", (), (own.scrapes, own.scrape_seconds))
-    yield Reading("yolowatch_scrape_errors_total", (), own.scrape_errors)
+def _exemplar(incident: str) -> Exemplar | None:
+    # The value is what was added: one incident.
+    return Exemplar({"incident": printable(incident, 64)}, 1.0) if incident else None

@@ -13,6 +13,8 @@ from typing import Any
 
 from yolowatch.model.adoption import Adoption
 from yolowatch.model.control import ControlRequest
+from yolowatch.model.device import DeviceReading
+from yolowatch.model.host import RunHost
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Edits
 
@@ -191,6 +193,22 @@ class ControlReceived:
     at: float
 
 
+@dataclass(frozen=True)
+class DevicesSeen:
+    """The GPUs of this machine and who uses them; none where the driver cannot tell."""
+
+    devices: tuple[DeviceReading, ...]
+    at: float
+
+
+@dataclass(frozen=True)
+class HostSeen:
+    """What each run holds of the host's memory, by the run's id."""
+
+    runs: Mapping[str, RunHost]
+    at: float
+
+
 Event = (
     Started
     | HookConnected
@@ -209,6 +227,8 @@ Event = (
     | CheckpointRefused
     | ConfigChanged
     | ControlReceived
+    | DevicesSeen
+    | HostSeen
 )
 
 Post = Callable[[Event], bool]

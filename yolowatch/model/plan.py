@@ -6,9 +6,11 @@ directory or code, so that whoever carries a plan out cannot be told to do anyth
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
+
+from yolowatch.model.thresholds import Thresholds
 
 
 class Cost(Enum):
@@ -75,6 +77,20 @@ class Start(Enum):
 
 
 @dataclass(frozen=True)
+class Room:
+    """What a device must have free before the next attempt may start, and how long to wait for it;
+    `reason` is what a person reads where it does not come. Only with `proof` a device that cannot
+    be read counts as one without room.
+    """
+
+    device_index: int  # in the driver's order
+    free_bytes: int
+    seconds: float
+    reason: str
+    proof: bool = True
+
+
+@dataclass(frozen=True)
 class Plan:
     """A remediation: journaled whole before its first effect."""
 
@@ -90,6 +106,7 @@ class Plan:
     effective_batch: int | None = None
     original: Edits = Edits()  # the user's own values
     ranks: int = 1  # processes that share each batch
+    room: Room | None = None  # waited for before the relaunch; without it nothing is started
 
 
 @dataclass(frozen=True)
@@ -141,6 +158,7 @@ class Policy:
     leave_probability: float = 0.9  # from which on a training is ended to be started otherwise
     guarded_start: bool = False  # no size above the image size in the first batches
     rescue: bool = False  # a step or a validation that fails runs again in the same process
+    thresholds: Thresholds = field(default_factory=Thresholds)  # of the detectors
 
 
 GUARDED_BATCHES = 8

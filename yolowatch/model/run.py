@@ -102,6 +102,7 @@ class Memory:
     capacity_bytes: int | None = None
     retries: int | None = None
     ooms: int | None = None
+    active_bytes: int | None = None  # allocated, and freed ones that a stream may still use
 
     @property
     def headroom_bytes(self) -> int | None:

@@ -5,7 +5,8 @@
 The writes of a remediation have names, from the one that ends the failed attempt on, which are
 appended to LOG. After the WRITE (`never`: none) the VICTIM gets SIGKILL: `daemon` is this process,
 `training` whatever trains in the run that LOG stands beside; `socket` is no process: every
-connection of the hook's socket is cut. Nothing of this is in the product: the journal's one door to
+connection of the hook's socket is cut; `helper` is the root helper that the service has started
+beside the log. Nothing of this is in the product: the journal's one door to
 its file is wrapped here.
 """
 
@@ -26,6 +27,17 @@ listeners = []
 create = Listener.__init__
 
 
+def helpers():
+    """The helper of this test and its workers."""
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            words = Path(f"/proc/{name}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"yolowatch.hands.helper" in words and os.fsencode(log.parent) in words:
+            yield int(name)
+
+
 def training():
     """Living processes that train in the run beside the log."""
     for name in filter(str.isdigit, os.listdir("/proc")):
@@ -44,6 +56,9 @@ def strike():
         os.kill(os.getpid(), signal.SIGKILL)
     elif victim == "training":
         for pid in training():
+            os.kill(pid, signal.SIGKILL)
+    elif victim == "helper":
+        for pid in helpers():
             os.kill(pid, signal.SIGKILL)
     else:
         for listener in listeners:

@@ -1,7 +1,8 @@
 """`ServiceHands` of a core without rights: every effect is asked of the root helper.
 
 What needs nobody's rights is done here: waiting for a device, watching for the end of a process. A
-helper that has gone is looked for again with each request.
+helper that has gone is looked for again with each request. What is asked in a thread that may wait
+is asked again where the helper went in the midst of it: every request can be made twice.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from yolowatch.errors import CaptureError
 from yolowatch.hands.exits import Exits
 from yolowatch.hands.helper import protocol, translating
 from yolowatch.hands.helper.bounds import Refused
-from yolowatch.hands.memory import wait_for_memory
+from yolowatch.hands.memory import wait_step
 from yolowatch.hands.port import Inspected, PostOf
 from yolowatch.model.actions import RestoreFiles, RunStep, VaultCheckpoint
 from yolowatch.model.events import CheckpointRefused, StepDone, StepFailed
@@ -31,6 +32,12 @@ from yolowatch.model.plan import Policy
 from yolowatch.model.receipt import FileChange, ResumePoint
 
 _RETRY_SECONDS = 0.02
+_PATIENCE_SECONDS = 30.0  # a helper that was killed or upgraded is back within it
+_AGAIN_SECONDS = 0.2
+
+
+class _Gone(Refused):
+    """There is no helper, or it went before it answered."""
 
 
 class HelperHands:
@@ -45,7 +52,9 @@ class HelperHands:
         *,
         grace_seconds: Callable[[], float] = lambda: 60.0,
         clock: Clock | None = None,
+        patience_seconds: float = _PATIENCE_SECONDS,
     ) -> None:
+        self._patience_seconds = patience_seconds
         self._path, self._policy_of, self._nvml, self._post = path, policy_of, nvml, post
         self._grace_seconds = grace_seconds
         self._clock = clock or SystemClock()
@@ -54,11 +63,13 @@ class HelperHands:
         self._socket: socket.socket | None = None
         self._pending: dict[int, Future[dict[str, Any]]] = {}
         self._last = 0
+        self._closed = False
         self._runs: dict[str, set[ProcessKey]] = {}
 
     def capture(self, run: str, process: ProcessKey) -> Inspected:
         try:
-            found = self._ask("capture", run, {"process": translating.process_to_json(process)})
+            fields = {"process": translating.process_to_json(process)}
+            found = self._ask_until_told("capture", run, fields)
         except Refused as refused:
             raise CaptureError(str(refused)) from None
         with self._lock:
@@ -114,6 +125,7 @@ class HelperHands:
         self._exits.watch(process)
 
     def close(self) -> None:
+        self._closed = True
         with self._lock:
             connection, self._socket = self._socket, None
         if connection is not None:
@@ -124,14 +136,10 @@ class HelperHands:
     def _step(self, run: str, request: RunStep) -> tuple[str, dict[str, Any]]:
         order = request.remediation
         if request.step == "wait":
-            began = self._clock.monotonic()
             seconds = self._policy_of(run).memory_wait_seconds
-            detail = wait_for_memory(
-                order.user.device, order.processes, self._nvml, self._clock, seconds
-            )
-            return detail, {"seconds": self._clock.monotonic() - began}
+            return wait_step(order, self._nvml, self._clock, seconds)
         fields = {**translating.step_to_json(request), "policy": self._policy(run)}
-        answer = self._ask("step", run, fields)
+        answer = self._ask_until_told("step", run, fields)
         if "failed" in answer:
             raise Refused(answer["failed"])
         result = _result(answer["result"])
@@ -146,6 +154,17 @@ class HelperHands:
 
     # -- the connection -------------------------------------------------------------------------
 
+    def _ask_until_told(self, verb: str, run: str, fields: dict[str, Any]) -> dict[str, Any]:
+        """The answer of this helper or of its successor; for a thread that may wait for it."""
+        deadline = self._clock.monotonic() + self._patience_seconds
+        while True:
+            try:
+                return self._ask(verb, run, fields)
+            except _Gone:
+                if self._closed or self._clock.monotonic() >= deadline:
+                    raise
+            self._clock.sleep(_AGAIN_SECONDS)
+
     def _ask(self, verb: str, run: str, fields: dict[str, Any]) -> dict[str, Any]:
         """The helper's answer; raises Refused, also where there is no helper."""
         future: Future[dict[str, Any]] = Future()
@@ -159,11 +178,13 @@ class HelperHands:
                 connection.send(data)
             except OSError as error:
                 self._pending.pop(number, None)
-                raise Refused(
+                raise _Gone(
                     f"the helper cannot be reached ({error.strerror}): is "
                     "yolowatch-helper.socket active?"
                 ) from None
         answer = future.result()
+        if "gone" in answer:
+            raise _Gone(answer["gone"])
         if "refused" in answer:
             raise Refused(answer["refused"])
         found: dict[str, Any] = answer["result"]
@@ -195,7 +216,7 @@ class HelperHands:
                 left, self._pending = self._pending, {}
             connection.close()
             for future in left.values():
-                future.set_result({"refused": "the helper went while it was asked"})
+                future.set_result({"gone": "the helper went while it was asked"})
 
     def _take(self, answer: dict[str, Any]) -> None:
         if "event" in answer:

@@ -335,25 +335,6 @@ NOT_OOM = (
         "can't start new thread",
     ),
     Report(
-        "a device-side assert",
-        "https://github.com/ultralytics/ultralytics/issues/4160",
-        "RuntimeError",
-        "CUDA error: device-side assert triggered\nCUDA kernel errors might be asynchronously "
-        "reported at some other API call,so the stacktrace below might be incorrect.",
-    ),
-    Report(
-        "an illegal access",
-        "https://github.com/bubbliiiing/yolo3-pytorch/issues/83",
-        "torch.AcceleratorError",
-        "CUDA error: an illegal memory access was encountered",
-    ),
-    Report(
-        "a handle",
-        "https://github.com/ultralytics/yolov5/issues/8914",
-        "RuntimeError",
-        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
-    ),
-    Report(
         "a missing file",
         "-",
         "FileNotFoundError",
@@ -441,4 +422,197 @@ CACHING = (
         "Failed to allocate 1228800 bytes in function 'OutOfMemoryError'\n",
     ),
     Report("the system", "-", "OSError", "[Errno 12] Cannot allocate memory"),
+)
+
+# What is wrong with the device and not with its memory, in the CUDA runtime's words.
+DEVICE_FAULTS = (
+    Report(
+        "a device-side assert",
+        "https://github.com/ultralytics/ultralytics/issues/4160",
+        "RuntimeError",
+        "CUDA error: device-side assert triggered\nCUDA kernel errors might be asynchronously "
+        "reported at some other API call,so the stacktrace below might be incorrect.",
+    ),
+    Report(
+        "an illegal access",
+        "https://github.com/bubbliiiing/yolo3-pytorch/issues/83",
+        "torch.AcceleratorError",
+        "CUDA error: an illegal memory access was encountered",
+    ),
+    Report(
+        "an illegal access, older",
+        "https://github.com/MathsShen/DaSiamRPNWithOfflineTraining/issues/15",
+        "RuntimeError",
+        "CUDA error: an illegal memory access was encountered",
+    ),
+    Report(
+        "the runtime's own number",
+        "https://github.com/pytorch/examples/issues/548 (line of THCudaCheck), in the form of "
+        "THC/THCGeneral.cpp",
+        "RuntimeError",
+        "cuda runtime error (77) : an illegal memory access was encountered at "
+        "/pytorch/aten/src/THC/THCCachingHostAllocator.cpp:265",
+    ),
+)
+
+# Libraries that may have had no memory for a workspace or a handle, or may have failed otherwise.
+DISGUISED_DEVICE = (
+    Report(
+        "cuDNN found no algorithm",
+        "https://github.com/ultralytics/yolov5/issues/11250",
+        "RuntimeError",
+        "Unable to find a valid cuDNN algorithm to run convolution",
+    ),
+    Report(
+        "cuDNN found no algorithm, torch 1.5",
+        "https://github.com/deepakn97/relationPrediction/issues/37",
+        "RuntimeError",
+        "Unable to find a valid cuDNN algorithm to run convolution (try_all at "
+        "/opt/conda/conda-bld/pytorch_1591914868920/work/aten/src/ATen/native/cudnn/Conv.cpp:693)",
+    ),
+    Report(
+        "cuDNN found no algorithm, in a replica",
+        "https://github.com/ultralytics/yolov5/issues/4463 (cut in its traceback)",
+        "RuntimeError",
+        "Caught RuntimeError in replica 0 on device 0.\nOriginal Traceback (most recent call "
+        'last):\n  File "parallel_apply.py", line 61, in _worker\n    output = module(*input)\n'
+        "RuntimeError: Unable to find a valid cuDNN algorithm to run convolution\n",
+    ),
+    Report(
+        "cuDNN found no engine",
+        "https://github.com/facebookresearch/dinov2/issues/158",
+        "RuntimeError",
+        "GET was unable to find an engine to execute this computation",
+    ),
+    Report(
+        "cuDNN found no engine, searching",
+        "https://github.com/facebookresearch/vggt/issues/183",
+        "RuntimeError",
+        "FIND was unable to find an engine to execute this computation",
+    ),
+    Report(
+        "cuDNN got no memory",
+        "https://github.com/KupynOrest/DeblurGAN/issues/128",
+        "RuntimeError",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    ),
+    Report(
+        "cuDNN's internal error",
+        "https://github.com/ultralytics/yolov5/issues/1546",
+        "RuntimeError",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR",
+    ),
+    Report(
+        "cuBLAS got no handle",
+        "https://github.com/ultralytics/ultralytics/issues/3243",
+        "RuntimeError",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ),
+    Report(
+        "cuBLAS was not initialised",
+        "https://github.com/ultralytics/yolov5/issues/8914",
+        "RuntimeError",
+        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+    ),
+    Report(
+        "cuBLAS failed",
+        "https://github.com/KaiyangZhou/deep-person-reid/issues/570",
+        "RuntimeError",
+        "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm( handle, opa, opb, "
+        "m, n, k, &alpha, a, lda, b, ldb, &beta, c, ldc)`",
+    ),
+)
+
+# Somebody else has the memory, in torch's own list of processes.
+NEIGHBOURS = (
+    Report(
+        "another model in another process",
+        "https://github.com/ultralytics/ultralytics/issues/9189",
+        "torch.cuda.OutOfMemoryError",
+        "CUDA out of memory. Tried to allocate 2.75 GiB. GPU 0 has a total capacity of 15.73 GiB "
+        "of which 2.36 GiB is free. Process 1551 has 6.69 GiB memory in use. Including non-PyTorch "
+        "memory, this process has 6.67 GiB memory in use. Of the allocated memory 5.31 GiB is "
+        "allocated by PyTorch, and 19.78 MiB is reserved by PyTorch but unallocated. If reserved "
+        "but unallocated memory is large try setting PITCH_CUDA_MALLOC_CONF=expandable_segments:"
+        "True to avoid fragmentation.  See documentation for Memory Management  "
+        "(https://pytorch.org/docs/stable/notes/cuda.html#environment-variables)",
+        gib(2.75),
+        gib(5.31) + mib(19.78) + gib(2.36),
+    ),
+    Report(
+        "nearly the whole device",
+        "https://github.com/ultralytics/ultralytics/issues/7030",
+        "torch.OutOfMemoryError",
+        "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 23.67 GiB "
+        "of which 1.12 MiB is free. Process 4009449 has 22.37 GiB memory in use. Including "
+        "non-PyTorch memory, this process has 1.29 GiB memory in use. Of the allocated memory "
+        "977.30 MiB is allocated by PyTorch, and 10.70 MiB is reserved by PyTorch but unallocated."
+        + _ADVICE,
+        mib(20),
+        mib(977.30) + mib(10.70) + mib(1.12),
+    ),
+)
+
+# More was free than was asked for.
+FREE_MEMORY = (
+    Report(
+        "torch 1.2, the host was full",
+        "https://github.com/pytorch/pytorch/issues/40002",
+        "RuntimeError",
+        "CUDA out of memory. Tried to allocate 50.00 MiB (GPU 0; 6.00 GiB total capacity; 693.78 "
+        "MiB already allocated; 3.91 GiB free; 18.22 MiB cached)",
+        mib(50),
+        mib(693.78) + gib(3.91) + mib(18.22),
+    ),
+    Report(
+        "torch 1.0, a device nearly empty",
+        "https://github.com/pytorch/pytorch/issues/16417",
+        "RuntimeError",
+        "CUDA out of memory. Tried to allocate 12.50 MiB (GPU 0; 10.92 GiB total capacity; 8.57 "
+        "MiB already allocated; 9.28 GiB free; 4.68 MiB cached)",
+        mib(12.5),
+        mib(8.57) + gib(9.28) + mib(4.68),
+    ),
+    Report(
+        "torch 2.1, nothing allocated",
+        "https://github.com/levihsu/OOTDiffusion/issues/167",
+        "torch.cuda.OutOfMemoryError",
+        "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacty of 4.00 GiB of "
+        "which 2.80 GiB is free. Of the allocated memory 0 bytes is allocated by PyTorch, and 0 "
+        "bytes is reserved by PyTorch but unallocated.",
+        gib(2),
+        gib(2.8),
+    ),
+)
+
+# The first batch after a resume, with nothing changed.
+RESUMED = (
+    Report(
+        "a resume in the notebook that had trained before",
+        "https://github.com/ultralytics/yolov5/issues/1353",
+        "RuntimeError",
+        "CUDA out of memory. Tried to allocate 250.00 MiB (GPU 0; 14.73 GiB total capacity; 13.21 "
+        "GiB already allocated; 65.88 MiB free; 13.62 GiB reserved in total by PyTorch)",
+        mib(250),
+        gib(13.62) + mib(65.88),
+    ),
+)
+
+# A rank that says only that the way to another one is gone.
+ECHOES = (
+    Report(
+        "NCCL, in the setup",
+        "https://github.com/ultralytics/ultralytics/issues/19375",
+        "torch.distributed.DistBackendError",
+        "NCCL error in: /pytorch/torch/csrc/distributed/c10d/ProcessGroupNCCL.cpp:3384, unhandled "
+        "cuda error (run with NCCL_DEBUG=INFO for details)",
+    ),
+    Report(
+        "NCCL, with its last error",
+        "https://github.com/NVIDIA/nccl/issues/1410",
+        "torch.distributed.DistBackendError",
+        "NCCL error in: ../torch/csrc/distributed/c10d/NCCLUtils.hpp:275, unhandled cuda error "
+        "(run with NCCL_DEBUG=INFO for details), NCCL version 2.20.5\nncclUnhandledCudaError: Call "
+        "to CUDA function failed.\nLast error:\nCuda failure 1 'invalid argument'",
+    ),
 )
