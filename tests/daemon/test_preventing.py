@@ -36,8 +36,8 @@ def started(folder: Path, policy: Policy = POLICY, **spec: Any) -> Scene:
 
 
 def window(scene: Scene, step: int, **place: Any) -> list[Order]:
-    told = {"phase": "forward", "step": step, "batch": 8, "height": 640, "width": 640, **place}
-    return orders(scene.tell("sample", **told, **MEMORY, seconds=1.0, steps=3))
+    told = {"phase": "forward", "step": step, "epoch": 0, "batch": 8, "height": 640, "width": 640}
+    return orders(scene.tell("sample", **{**told, **place}, **MEMORY, seconds=1.0, steps=3))
 
 
 def orders(actions: list[Any]) -> list[Order]:
@@ -167,7 +167,7 @@ def test_a_narrowed_range_comes_back_where_there_is_proven_room(tmp_path: Path) 
 def test_a_training_that_nothing_helps_leaves_at_the_end_of_its_epoch(tmp_path: Path) -> None:
     """And is started again with a smaller batch, as after a failure, with nothing lost."""
     scene = started(tmp_path, multi_scale=0.0, image_size_max=640, image_size_min=640)
-    scene.tell("sample", phase="forward", step=6, batch=8, height=640, width=640, **MEMORY)
+    window(scene, 6)
     order = leave(scene)
     assert order.name == "leave"
     scene.tell("ack", id=1, accepted=True)

@@ -31,6 +31,7 @@ class Changed:
     verdict: Verdict
     receipt: Receipt | None = None
     widened: str | None = None  # the newest note that its range is wider again
+    over: bool = False  # its incident is closed
 
 
 class Living:
@@ -81,7 +82,7 @@ class Living:
     def in_force(self, plan_id: str, state: RunState, user: RunSpec) -> None:
         """The training has taken it: there is a receipt, and the incident is over."""
         changed = self._of(plan_id)
-        if changed is not None and changed.receipt is None:
+        if changed is not None and not changed.over:
             self._settle(changed, state, user, "prevented")
 
     def failed(self, plan_id: str, reason: str) -> None:
@@ -89,11 +90,20 @@ class Living:
         changed = self._of(plan_id)
         if changed is None:
             return
+        changed.over = True
         self._records.end_plan(plan_id, f"failed: {reason}")
         self._records.close(changed.plan.incident, f"failed: {reason}")
         if changed.receipt is not None:
             changed.receipt = replace(changed.receipt, outcome=f"failed: {reason}")
             self._records.receipt(changed.receipt)
+
+    def ended(self) -> None:
+        """The attempt has ended: what was ordered of it and has not come into force never will."""
+        for each in self._changes:
+            if not each.over:
+                self._records.end_plan(each.plan_id, "the training ended before")
+                self._records.close(each.plan.incident, "the training ended before")
+                each.over = True
 
     def widened(self, plan_id: str, note: str) -> bool:
         """Whether the range that is wider again was narrowed here; its receipt says so, once."""
@@ -155,6 +165,7 @@ class Living:
             run = self._records.run
             changed.receipt = _receipt(run, plan, changed.verdict, state, user, outcome)
             self._records.receipt(changed.receipt)
+        changed.over = True
         self._records.end_plan(changed.plan_id, outcome)
         self._records.close(plan.incident, outcome)
 

@@ -51,7 +51,7 @@ def prevent(state: RunState, looks: Looks, policy: Policy) -> Preventive | None:
         return None
     for outlook in looks(spec):
         if threatens(outlook) or (policy.guarded_start and _may_not_fit(outlook)):
-            found = _order(spec, outlook, looks, policy)
+            found = _order(spec, state.place.epoch, outlook, looks, policy)
             if found is not None:
                 return found
     return None
@@ -71,7 +71,9 @@ def _may_not_fit(outlook: Outlook) -> bool:
     return outlook.phase.startswith(_VALIDATION) and bound > capacity
 
 
-def _order(spec: RunSpec, outlook: Outlook, looks: Looks, policy: Policy) -> Preventive | None:
+def _order(
+    spec: RunSpec, epoch: int | None, outlook: Outlook, looks: Looks, policy: Policy
+) -> Preventive | None:
     validation = outlook.phase.startswith(_VALIDATION)
     changes = list(_smaller_validations(spec, policy) if validation else _narrower(spec, policy))
     looked = [(each, _of_its_kind(outlook, looks(each[2]))) for each in changes]
@@ -80,6 +82,8 @@ def _order(spec: RunSpec, outlook: Outlook, looks: Looks, policy: Policy) -> Pre
             if _fits(outlook, met, policy, surely=surely):
                 bound = max(each.bound_bytes or 0 for each in met)
                 return Preventive(order, value, edits, use, outlook, bound)
+    if epoch is None or spec.epochs is None or epoch + 1 >= spec.epochs:
+        return None  # there is no later epoch, or none is known
     left = looked[-1][1] if looked else (outlook,)
     likely = max((each.probability or 0.0 for each in left), default=0.0)
     if validation or policy.leave_probability >= 1.0 or likely < policy.leave_probability:
