@@ -10,7 +10,11 @@ import pytest
 
 from tests.daemon.scenes import Scene, full_disk
 from tests.decide.build import GIB, linear_footprints
+from yolowatch.daemon.records import Records
+from yolowatch.decide.learning import key_of
+from yolowatch.model import events
 from yolowatch.model.actions import Order, Say
+from yolowatch.model.forecast import Lesson
 from yolowatch.model.plan import Policy
 
 POLICY = Policy(prevention_cooldown_seconds=5.0)
@@ -230,3 +234,24 @@ def test_a_guarded_start_is_on_a_receipt(tmp_path: Path) -> None:
     assert receipt.verdict.sentence.startswith("A guarded start: in the first 8 batches")
     scene.describe(guarded=False)
     assert len(scene.core.ordering.living.receipts) == 1
+
+
+def test_an_earlier_runs_law_is_enough_before_the_first_batch(tmp_path: Path) -> None:
+    described = {"model": "m.yaml", "classes": 80, "gpu": "a GPU", "parameter_bytes": 10_000_000}
+    scene = Scene(tmp_path, POLICY, **{**USER, **described})
+    scene.start()
+    scene.tell("hello", python="3.12.0", torch="2.9.0")
+    scene.describe()
+    key = key_of(scene.core.state())
+    assert key is not None
+    assert window(scene, 0) == [], "nobody knows anything"
+    Records(scene.journal, scene.run, scene.said.append).learn(key, Lesson(1700.0, 1e7))
+    scene.step(events.ProcessExited(scene.process, 0, None, scene.at))
+
+    other = Scene(tmp_path, POLICY, **{**USER, **described})
+    other.start()
+    other.tell("hello", python="3.12.0", torch="2.9.0")
+    other.describe()
+    (order,) = window(other, 0)
+    assert order.name == "multi_scale"
+    assert order.value < 0.5

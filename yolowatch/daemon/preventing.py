@@ -57,7 +57,9 @@ class Preventing:
     ) -> tuple[list[Action], Wanted | None]:
         """(what is to be said, the order that is wanted) after a message of this kind."""
         state, policy = attempt.states[connection], self._healing.acting_policy
-        if kind not in _TELLING or at < self._not_before:
+        # Before the first batch only an earlier run's law can tell, and what is in use by then.
+        first = kind == "sample" and not state.footprints and state.spec is not None
+        if not (kind in _TELLING or first) or at < self._not_before:
             return [], None
         most_boxes = self._foreseeing.most_boxes
         found = prevent(

@@ -19,11 +19,21 @@ def looks(
     That what is in use between batches grows with every size that was not seen yet is a guess, and
     nothing is done about a guess: without a smallest size it is not made.
     """
+    if lesson is not None and not state.footprints:
+        state = replace(state, footprints=_begun(state))
     kept = tuple(each for each in state.footprints if _may_come(each, spec))
     if not any(each.phase == "backward" for each in kept):
         kept = state.footprints
     changed = replace(state, spec=replace(spec, image_size_min=None), footprints=kept)
     return foresee(changed, lesson=lesson, most_boxes=most_boxes).outlooks
+
+
+def _begun(state: RunState) -> tuple[Footprint, ...]:
+    """What is in use before the first batch: with a law of an earlier run that says something."""
+    used = state.memory.allocated_bytes
+    if used is None:
+        return ()
+    return (Footprint("forward", 0, 0, 0, None, used, used, exact=False),)
 
 
 def _may_come(seen: Footprint, spec: RunSpec) -> bool:
