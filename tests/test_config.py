@@ -32,6 +32,7 @@ widen_after_batches: 20
 prevention: false
 prevention_cooldown_seconds: 1
 leave_probability: 0.5
+release_cache: true
 guarded_start: true
 rescue: true
 attempts_without_progress: 5
@@ -50,6 +51,7 @@ vault_gib: 0.5
         prevention=False,
         prevention_cooldown_seconds=1.0,
         leave_probability=0.5,
+        release_cache=True,
         guarded_start=True,
         rescue=True,
         attempts_without_progress=5,
@@ -59,7 +61,7 @@ vault_gib: 0.5
         keep_checkpoints=3,
         vault_gib=0.5,
     )
-    assert len(config.KEYS) == 15, "a new key belongs in here"
+    assert len(config.KEYS) == 16, "a new key belongs in here"
 
 
 def test_every_threshold_can_be_said() -> None:

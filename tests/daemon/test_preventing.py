@@ -255,3 +255,23 @@ def test_an_earlier_runs_law_is_enough_before_the_first_batch(tmp_path: Path) ->
     (order,) = window(other, 0)
     assert order.name == "multi_scale"
     assert order.value < 0.5
+
+
+def test_what_is_cached_is_given_back_first_where_the_policy_says_so(tmp_path: Path) -> None:
+    scene = started(tmp_path, replace(POLICY, release_cache=True), releasing=False)
+    order = ordered(scene)
+    assert (order.name, order.value) == ("release", 1.0)
+    scene.tell("ack", id=1, accepted=True)
+    scene.describe(releasing=True)
+    assert scene.steps()[-1] == ("order 1", "done")
+    scene.tell("released", seconds=0.25, bytes=3 * GIB)
+    scene.tell("released", seconds=0.5, bytes=GIB)
+    scene.at += 5
+    (second,) = measured(scene)
+    assert second.name == "multi_scale", "it was not enough"
+    scene.exit(0)
+    scene.gone()
+    (receipt,) = scene.core.ordering.living.receipts
+    assert receipt.costs.seconds_lost == 0.75
+    assert "given back 2 times, in 0.75 s in all, at most 3.0 GiB" in receipt.science[-1]
+    assert [each.outcome for each in scene.incidents()][-1] == "the training ended before"

@@ -99,6 +99,13 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any], str, str]] = {
         "from which probability of a failure on a training is restarted at the end of an epoch, "
         "where nothing can be changed while it runs; 1 is never",
     ),
+    "release_cache": (
+        "release_cache",
+        truth,
+        "true or false",
+        "where memory is foreseen to run out, what is cached is first given back between training "
+        "and validation; the training stands still for that, and the receipt says how long",
+    ),
     "guarded_start": (
         "guarded_start",
         truth,

@@ -20,14 +20,23 @@ from yolowatch.model.quantity import bytes_text
 from yolowatch.model.run import RunSpec, RunState
 from yolowatch.model.verdict import Kind, Verdict, Where
 
-MULTI_SCALE, VALIDATION_BATCH, LEAVE = "multi_scale", "validation_batch", "leave"
+MULTI_SCALE, VALIDATION_BATCH = "multi_scale", "validation_batch"
+RELEASE, LEAVE = "release", "leave"
 """The names of the orders."""
 LEAVE_LEVER = "planned restart"
+RELEASED_LEVER = "released cache"
 
 Looks = Callable[[RunSpec], Sequence[Outlook]]
 """What the run would meet if it were described like this."""
 
 _VALIDATION = "validation"
+_RELEASED = LeverUse(
+    RELEASED_LEVER,
+    Cost.FREE,
+    "cached memory kept",
+    "cached memory given back between the phases",
+    "what one phase has cached the next may not use",
+)
 
 
 @dataclass(frozen=True)
@@ -74,6 +83,8 @@ def _may_not_fit(outlook: Outlook) -> bool:
 def _order(
     spec: RunSpec, epoch: int | None, outlook: Outlook, looks: Looks, policy: Policy
 ) -> Preventive | None:
+    if policy.release_cache and spec.releasing is False:
+        return Preventive(RELEASE, 1.0, Edits(), _RELEASED, outlook)
     validation = outlook.phase.startswith(_VALIDATION)
     changes = list(_smaller_validations(spec, policy) if validation else _narrower(spec, policy))
     looked = [(each, _of_its_kind(outlook, looks(each[2]))) for each in changes]
@@ -162,8 +173,8 @@ def in_force(spec: RunSpec | None, order: str, value: float) -> bool:
     """Whether the trainer itself tells of what was ordered."""
     if spec is None:
         return False
-    if order == LEAVE:
-        return spec.leaving is True
+    if order in (LEAVE, RELEASE):
+        return (spec.leaving if order == LEAVE else spec.releasing) is True
     told = spec.multi_scale if order == MULTI_SCALE else spec.validation_batch
     return told is not None and abs(told - value) <= 1e-6
 
