@@ -171,7 +171,7 @@ def test_a_narrowed_range_comes_back_where_there_is_proven_room(tmp_path: Path) 
 def test_a_training_that_nothing_helps_leaves_at_the_end_of_its_epoch(tmp_path: Path) -> None:
     """And is started again with a smaller batch, as after a failure, with nothing lost."""
     scene = started(tmp_path, multi_scale=0.0, image_size_max=640, image_size_min=640)
-    window(scene, 6)
+    window(scene, 60)
     order = leave(scene)
     assert order.name == "leave"
     scene.tell("ack", id=1, accepted=True)
@@ -200,6 +200,7 @@ def leave(scene: Scene) -> Order:
 
 def test_an_adopted_training_is_never_asked_to_leave(tmp_path: Path) -> None:
     scene = started(tmp_path, multi_scale=0.0, image_size_max=640, image_size_min=640)
+    window(scene, 60)
     scene.core.healing.adopted = True
     prints = linear_footprints(2 * GIB, 4600.0, [(8, side) for side in (320, 448, 512)])
     assert orders(scene.tell("footprints", items=[list(astuple(e)) for e in prints])) == []

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from yolowatch.model.forecast import Outlook
 from yolowatch.model.plan import COSTS, Cost, Edits, LeverUse, Policy
 from yolowatch.model.quantity import bytes_text
-from yolowatch.model.run import RunSpec, RunState
+from yolowatch.model.run import Place, RunSpec, RunState
 from yolowatch.model.verdict import Kind, Verdict, Where
 
 MULTI_SCALE, VALIDATION_BATCH = "multi_scale", "validation_batch"
@@ -29,6 +29,7 @@ RELEASED_LEVER = "released cache"
 Looks = Callable[[RunSpec], Sequence[Outlook]]
 """What the run would meet if it were described like this."""
 
+_LEAVE_AFTER_BATCHES = 50
 _VALIDATION = "validation"
 _RELEASED = LeverUse(
     RELEASED_LEVER,
@@ -60,7 +61,7 @@ def prevent(state: RunState, looks: Looks, policy: Policy) -> Preventive | None:
         return None
     for outlook in looks(spec):
         if threatens(outlook) or (policy.guarded_start and _may_not_fit(outlook)):
-            found = _order(spec, state.place.epoch, outlook, looks, policy)
+            found = _order(spec, state.place, outlook, looks, policy)
             if found is not None:
                 return found
     return None
@@ -81,7 +82,7 @@ def _may_not_fit(outlook: Outlook) -> bool:
 
 
 def _order(
-    spec: RunSpec, epoch: int | None, outlook: Outlook, looks: Looks, policy: Policy
+    spec: RunSpec, place: Place, outlook: Outlook, looks: Looks, policy: Policy
 ) -> Preventive | None:
     if policy.release_cache and spec.releasing is False:
         return Preventive(RELEASE, 1.0, Edits(), _RELEASED, outlook)
@@ -93,8 +94,10 @@ def _order(
             if _fits(outlook, met, policy, surely=surely):
                 bound = max(each.bound_bytes or 0 for each in met)
                 return Preventive(order, value, edits, use, outlook, bound)
-    if epoch is None or spec.epochs is None or epoch + 1 >= spec.epochs:
+    if place.epoch is None or spec.epochs is None or place.epoch + 1 >= spec.epochs:
         return None  # there is no later epoch, or none is known
+    if place.step is None or place.step < _LEAVE_AFTER_BATCHES:
+        return None  # a restart is worth more than a first guess
     left = looked[-1][1] if looked else (outlook,)
     likely = max((each.probability or 0.0 for each in left), default=0.0)
     if validation or policy.leave_probability >= 1.0 or likely < policy.leave_probability:
