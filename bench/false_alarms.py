@@ -1,11 +1,15 @@
 """Is a training left alone that fits? Real healthy trainings under capacities close to their peak.
 
     python bench/false_alarms.py [--shapes N] [--new N] [--seconds S] [--folder F] [--record]
+    python bench/false_alarms.py --recorded FOLDER [--record]
 
 Trainings of different shapes run once without a limit, and once each under a limit of the data
 segment that is 5, 10 and 20 % above the highest peak of the first, in mode auto. What counts is
 whether anything of theirs was changed: an order, a plan, a restart. What was reported stands beside
 it, with the least headroom there was.
+
+With `--recorded` nothing is trained: what the hooks of real trainings said, as `bench/forecast.py`
+keeps it, is told once more to the product's own core, with such a capacity in the place of theirs.
 
 What is complete is kept in the folder and not made again: the program may be interrupted, and
 `--new` ends it after so many trainings.
@@ -20,7 +24,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.prevention import NETWORKS, Bench
 from bench.support import machine
+from bench.support.healthy import judged
 from bench.support.preventing import TRAINERS, Training
 from tests import environments
 from tests.trainers.scene import STEADY
@@ -37,6 +42,12 @@ TEXT = """
 Made by `python bench/false_alarms.py --shapes {shapes}`: each shape trained once without a limit
 and then, in mode auto, under one that is so much above its own highest peak. *touched*: anything
 was ordered, planned or started again. *reported*: incidents that were opened, by kind."""
+
+RECORDED = """
+Made by `python bench/false_alarms.py --recorded FOLDER`: what the hooks of {count} healthy real
+trainings of different shapes said, recorded by `bench/forecast.py`, was told to a core in mode auto
+with a capacity so much above the highest peak of each. *touched*: anything was ordered, planned or
+signalled. *reported*: incidents that were opened, by kind."""
 
 
 def shapes(count: int) -> list[Training]:
@@ -96,14 +107,47 @@ def page(document: Mapping[str, Any], count: int) -> str:
     return "\n".join([*lines, ""])
 
 
+def judge(folder: Path, record: bool) -> int:
+    """Recorded trainings instead of new ones."""
+    runs = []
+    for path in sorted(folder.glob("*.json")):
+        run = json.loads(path.read_text())
+        peak = run["kernel"]["peak"]
+        for above in ABOVE:
+            found = judged(run, round(peak * (1.0 + above)))
+            runs.append({"shape": path.stem, "above": above, "peak": peak, **asdict(found)})
+    python = environments.trainer_python("ultralytics")
+    document = {"machine": machine.describe(python, {**STEADY}), "runs": runs}
+    lines = ["# Is a training left alone that fits?", ""]
+    lines += [machine.paragraph(machine.sentence(document["machine"]))]
+    lines += [machine.paragraph(RECORDED.format(count=len(runs) // len(ABOVE)))]
+    lines += ["| above its peak | trainings | touched | reported |", "|---|---|---|---|"]
+    for above in ABOVE:
+        mine = [run for run in runs if run["above"] == above]
+        kinds = Counter(kind for run in mine for kind, _outcome in run["incidents"])
+        told = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items())) or "nothing"
+        lines.append(
+            f"| {above:.0%} | {len(mine)} | {sum(bool(r['done']) for r in mine)} | {told} |"
+        )
+    lines += ["", "The shapes: " + ", ".join(sorted({run["shape"] for run in runs})) + "."]
+    text = "\n".join([*lines, ""])
+    print(text)
+    if record:
+        machine.record("false_alarms", json.loads(json.dumps(document)), text)
+    return 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shapes", type=int, default=20, metavar="N", help="default: 20")
     parser.add_argument("--new", type=int, default=10_000, metavar="N", help="trainings at most")
     parser.add_argument("--seconds", type=float, default=1e9, help="begin no training after that")
     parser.add_argument("--folder", type=Path, default=machine.ROOT / "build" / "false_alarms")
+    parser.add_argument("--recorded", type=Path, metavar="FOLDER", help="what was trained before")
     parser.add_argument("--record", action="store_true", help="write bench/results/")
     options = parser.parse_args()
+    if options.recorded is not None:
+        return judge(options.recorded, options.record)
     bench = Bench(options.folder.resolve(), options.new, options.seconds)
     runs = list(trained(bench, options.shapes))
     python = environments.trainer_python("ultralytics")

@@ -34,6 +34,7 @@ from yolowatch.model.verdict import Kind, Severity
 ALL = tuple(cases())
 OF_LIVING_RUNS = {
     Kind.NEAR_OOM, Kind.THRASHING, Kind.LEAK, Kind.DENSE_BATCHES, Kind.WEDGED_RANK, Kind.HOST_LEAK,
+    Kind.FORESEEN,
 }  # fmt: skip
 
 
