@@ -1,17 +1,20 @@
 # Everything from a fresh clone, with only Python >= 3.10 and make. `make` alone explains itself.
 
 PYTHON ?= python3
+# Where `make install` and `make uninstall` act, see packaging/install.sh.
+export DESTDIR PREFIX SYSCONFDIR TARGET_PYTHON PURGE
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-DEBIAN_PACKAGES := python3-venv libgl1 libglib2.0-0 libgomp1 systemd-container debootstrap
+DEBIAN_PACKAGES := python3-venv libgl1 libglib2.0-0 libgomp1 systemd-container debootstrap chromium
 
 # A slice may hold no test yet; pytest's exit status 5 says only that.
 OR_NOTHING := || test $$? -eq 5
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test lint deps trainers faults system gpu-test bench \
-	trainers-slice faults-slice environment clean
+	trainers-slice faults-slice environment clean wheel package install uninstall \
+	dashboards dashboards-render
 
 help: ## this list
 	@echo "yolowatch: make TARGET"
@@ -52,6 +55,7 @@ lint: $(VENV)/dev.stamp ## ruff, mypy and the contracts of import
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --python-version 3.11 grafana
 	$(BIN)/lint-imports --no-cache --no-logo
 
 trainers: $(VENV)/dev.stamp environment ## every test with a real trainer; records their matrix
@@ -93,6 +97,30 @@ deps: ## Debian's packages that the tests use; needs root, starts no service
 	@test "$$(id -u)" = 0 || { echo "make deps installs Debian packages: run it as root"; exit 1; }
 	apt-get update -q
 	DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $(DEBIAN_PACKAGES)
+
+dashboards: $(VENV)/dev.stamp ## writes grafana/dashboards/*.json anew from their code
+	$(BIN)/python -m grafana.source
+
+dashboards-render: $(VENV)/dev.stamp environment ## draws them with Grafana's components (460 MB)
+	cd grafana/render && npm install && node schema.mjs
+	$(BIN)/python -m tests.grafana.pictures
+
+$(VENV)/package.stamp: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[package]'
+	@touch $@ $(VENV)/runtime.stamp
+
+wheel: $(VENV)/package.stamp ## dist/yolowatch-VERSION-py3-none-any.whl
+	rm -rf build/lib build/bdist.* dist/*.whl
+	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
+
+package: wheel ## a Debian package with its own libraries, for this machine's python3
+	BUILD_PYTHON=$(CURDIR)/$(BIN)/python packaging/deb.sh dist/yolowatch-*.whl dist
+
+install: wheel ## as a service; DESTDIR, PREFIX (/usr/local), SYSCONFDIR (/etc), TARGET_PYTHON
+	BUILD_PYTHON=$(CURDIR)/$(BIN)/python packaging/install.sh dist/yolowatch-*.whl
+
+uninstall: ## takes that away; PURGE=1 also the configuration and the journal
+	packaging/uninstall.sh
 
 clean: ## removes what was built here; the cache of trainers' Pythons stays
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -69,7 +69,14 @@ class RefusedError(YolowatchError):
     meaning = "the daemon refuses what was asked"
 
 
-OF_SERVICE: tuple[type[YolowatchError], ...] = (ServiceError, RefusedError)
+class UnwellError(YolowatchError):
+    """`doctor` found something wrong; it is a status, and never raised."""
+
+    exit_code = 107
+    meaning = "the doctor found a problem"
+
+
+OF_SERVICE: tuple[type[YolowatchError], ...] = (UnwellError, ServiceError, RefusedError)
 """Only of commands that ask a daemon and run no training, so that no training's status is hidden.
 
 In the order of their exit codes; the table in the documentation is made from it.

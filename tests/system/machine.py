@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +21,12 @@ from tests.hands.strangers import settle
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = "systemd,systemd-sysv,dbus,python3,procps,iproute2"
-LIBRARIES = ("yaml", "pynvml", "psutil", "prometheus_client", "watchdog")
 USERS = """\
 yolowatch:x:990:990::/nonexistent:/usr/sbin/nologin
 alice:x:1001:1001::/home/alice:/bin/sh
 bob:x:1002:1002::/home/bob:/bin/sh
 """
+_PACKAGES: list[Path] = []
 
 
 def missing() -> str | None:
@@ -66,14 +66,50 @@ class Machine:
         target.chmod(mode)
 
 
+def built() -> Path:
+    """The Debian package of this tree, built once a session."""
+    if not _PACKAGES:
+        done = subprocess.run(
+            ["make", "-C", ROOT, "--no-print-directory", "package"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout
+        _PACKAGES.append(ROOT / done.stdout.split()[-1])
+    return _PACKAGES[0]
+
+
+def unpacked(root: Path) -> None:
+    """The package's files without its scripts: nothing is enabled, the users are made here."""
+    subprocess.run(["dpkg-deb", "-x", built(), root], check=True)
+    with_users(root, USERS)
+
+
+def carried(root: Path) -> None:
+    """The package lies in the machine, to be installed there."""
+    shutil.copy(built(), root / "root/yolowatch.deb")
+    with_users(root, USERS.partition("\n")[2])
+
+
+def with_users(root: Path, users: str) -> None:
+    with (root / "etc/passwd").open("a") as passwd, (root / "etc/group").open("a") as groups:
+        passwd.write(users)
+        for line in users.splitlines():
+            name, _, uid, *_ = line.split(":")
+            groups.write(f"{name}:x:{uid}:\n")
+            if int(uid) > 1000:
+                home = root / "home" / name
+                home.mkdir(parents=True)
+                os.chown(home, int(uid), int(uid))
+
+
 @contextlib.contextmanager
-def machine() -> Iterator[Machine]:
-    """Boot one, with yolowatch installed and its units in place, none of them started."""
+def machine(prepare: Callable[[Path], None] = unpacked) -> Iterator[Machine]:
+    """Boot one whose root directory was prepared; nothing of yolowatch is started."""
     base = _base()
     with tempfile.TemporaryDirectory(prefix="yolowatch-machine-", dir=base.parent) as folder:
         root = Path(folder, "root")
         subprocess.run(["cp", "-a", "--reflink=auto", base, root], check=True)
-        _install(root)
+        prepare(root)
         log = Path(folder, "log")
         with log.open("wb") as output:
             container = subprocess.Popen(
@@ -110,38 +146,6 @@ def _base() -> Path:
             )  # fmt: skip
             half.rename(base)
     return base
-
-
-def _install(root: Path) -> None:
-    """This tree and the pure libraries that it needs, and the units as they are shipped."""
-    library = root / "usr/lib/python3/dist-packages"
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "yolowatch", library / "yolowatch", ignore=ignored)
-    for name in LIBRARIES:
-        found = __import__(name)
-        source = Path(str(found.__file__))
-        if source.name == "__init__.py":
-            shutil.copytree(source.parent, library / name, ignore=ignored, dirs_exist_ok=True)
-        else:
-            shutil.copy(source, library)
-    for entry, module in (
-        ("yolowatch-helper", "yolowatch.hands.helper"),
-        ("yolowatch", "yolowatch"),
-    ):
-        program = root / "usr/bin" / entry
-        program.write_text(f'#!/bin/sh\nexec /usr/bin/python3 -m {module} "$@"\n')
-        program.chmod(0o755)
-    for unit in (ROOT / "systemd").glob("yolowatch*"):
-        shutil.copy(unit, root / "etc/systemd/system")
-    with (root / "etc/passwd").open("a") as users, (root / "etc/group").open("a") as groups:
-        users.write(USERS)
-        for line in USERS.splitlines():
-            name, _, uid, *_ = line.split(":")
-            groups.write(f"{name}:x:{uid}:\n")
-            if int(uid) > 1000:
-                home = root / "home" / name
-                home.mkdir(parents=True)
-                os.chown(home, int(uid), int(uid))
 
 
 def _child_of(pid: int) -> int | None:

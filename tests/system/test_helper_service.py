@@ -25,7 +25,7 @@ CORE = Path(__file__).parent / "programs" / "core.py"
 @pytest.fixture(scope="module")
 def booted() -> Iterator[Machine]:
     with machine() as found:
-        found.run("systemctl start yolowatch-helper.socket")
+        found.run("systemctl start yolowatch-helper.socket yolowatch-starter.socket")
         yield found
 
 
@@ -67,19 +67,29 @@ def test_a_training_outlives_the_service_that_started_it(
 ) -> None:
     pid = begin(booted, "alice")
     shutil.copy(CORE, booted.root / "usr/lib/core.py")
-    ask = f"python3 /usr/lib/core.py {pid} /home/alice/run"
+    ask = f"/usr/lib/yolowatch/bin/python /usr/lib/core.py {pid} /home/alice/run"
     refused = booted.run(as_user("bob", ask), check=False)
     assert "Permission denied" in refused
     said = booted.run(as_user("yolowatch", ask))
     again = int(said.splitlines()[-1])
     before = cgroup(booted, again)
     assert before.endswith("/user-1001.slice/yolowatch-r1-1.scope")
+    own = booted.run(f"cat /proc/{again}/status")  # nothing of the helper's sandbox is in it
+    for line in ("NoNewPrivs:\t0", "Seccomp:\t0"):
+        assert line in own
+    for line in booted.run(f"cat /proc/{pid}/status").splitlines():
+        assert not line.startswith("CapBnd") or line in own
+    links = "readlink /proc/%d/ns/mnt /proc/%d/ns/net"
+    assert booted.run(links % (again, again)) == booted.run(links % (1, 1))
     log = booted.root / "home/alice/train.log"
     settle(lambda: log.read_text() == "attempt 0 of 1001 s3cret\nattempt 1 of 1001 s3cret\n")
     tree = booted.run(
         "systemd-cgls --no-pager -u user-1001.slice yolowatch-helper.service", check=False
     )
     helper = booted.run("systemctl show -P MainPID yolowatch-helper.service")
+    confined = booted.run(f"cat /proc/{int(helper)}/status")
+    assert "NoNewPrivs:\t1" in confined
+    assert "Seccomp:\t2" in confined
     assert cgroup(booted, int(helper)).endswith("/system.slice/yolowatch-helper.service")
     for command in ("stop", "restart", "kill -s KILL", "stop"):
         booted.run(f"systemctl {command} yolowatch-helper.service")

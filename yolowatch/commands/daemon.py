@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 from pathlib import Path
 
 from yolowatch import config
@@ -17,7 +18,7 @@ class Daemon:
     summary = "watch the trainings that run here, and heal them as configured"
     description = """\
 Watch every training of yours that has the hook, until SIGTERM or Ctrl-C. Stopping it leaves the
-trainings alone; the next daemon takes them up again.
+trainings alone; the next daemon takes them up again. SIGHUP has the configuration read again.
 
   yolowatch daemon
   yolowatch daemon --config /etc/yolowatch/yolowatch.yaml
@@ -53,6 +54,7 @@ Without a configuration it recommends: plans are made and shown, nothing is touc
         )
 
     def run(self, arguments: argparse.Namespace) -> int:
+        faulthandler.enable()  # of a loop that stalled, the watchdog's SIGABRT shows where
         path: Path | None = arguments.config
         documents = () if path is None else read_documents(path)
         chosen = config.service(documents)

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from yolowatch import __version__, errors
 from yolowatch.commands import (
     attach,
+    check_config,
     configuration,
     daemon,
     demo,
+    doctor,
     hook,
     levers,
     metrics,
@@ -45,6 +47,8 @@ COMMANDS: tuple[Command, ...] = (
     metrics.Metrics(),
     levers.Levers(),
     configuration.Configuration(),
+    check_config.CheckConfig(),
+    doctor.Doctor(),
     version.Version(),
 )
 

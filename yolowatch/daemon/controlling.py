@@ -66,12 +66,27 @@ class Controller:
         self._config_path = str(config_path) if config_path is not None else None
         self.config_trouble: str | None = None  # why the last change was not taken
 
+    @property
+    def sentence(self) -> str:
+        """The service in a line, for the one who started it."""
+        said = f"runs: {len(self._fleet.members)}"
+        if self._governor.paused.everything:
+            said += "; paused"
+        if self.config_trouble is not None:
+            said += f"; the configuration stays as it was: {self.config_trouble}"
+        return said
+
+    @property
+    def paused(self) -> bool:
+        """Whether everything is."""
+        return self._governor.paused.everything
+
     def asked(self, event: events.ControlReceived) -> None:
         """Somebody asks for something: do it, then answer."""
         request = event.request
         view = fleet_view(
             self._fleet,
-            self._governor.paused.everything,
+            self.paused,
             self._around.devices(),
             self._config_path,
             self.config_trouble,

@@ -11,23 +11,25 @@ import os
 import queue
 import secrets
 import signal
+import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from yolowatch.daemon import recover, threads
+from yolowatch.daemon import recover, signals, threads
 from yolowatch.daemon.controlling import Controller, Surroundings
 from yolowatch.daemon.exporting import Watched
 from yolowatch.daemon.fleet import Fleet
-from yolowatch.daemon.member import Do
+from yolowatch.daemon.front import Front
 from yolowatch.daemon.observing import Observers
+from yolowatch.daemon.performing import Performer, say
 from yolowatch.daemon.publishing import Publisher
 from yolowatch.daemon.reaching import Reacher
 from yolowatch.daemon.surveying import Surveyor
+from yolowatch.daemon.viewing import view_of
 from yolowatch.decide.discovery import worth_a_hook
 from yolowatch.edges import http, nvml, proc, statedir, terminal
 from yolowatch.edges.clock import Clock, SystemClock
@@ -38,28 +40,17 @@ from yolowatch.edges.discovery import Discovery
 from yolowatch.edges.journal import Journal
 from yolowatch.edges.listener import Listener
 from yolowatch.edges.pausing import PauseFile
+from yolowatch.edges.service_manager import ServiceManager
 from yolowatch.edges.solitude import only_daemon
 from yolowatch.edges.stage import stage
 from yolowatch.hands.launching import Hooking
 from yolowatch.hands.service import service_hands
 from yolowatch.hook import wire
 from yolowatch.model import events
-from yolowatch.model.actions import (
-    Adopt,
-    Attach,
-    Forget,
-    Order,
-    RestoreFiles,
-    RunStep,
-    Say,
-    Signal,
-    VaultCheckpoint,
-    Watch,
-)
 from yolowatch.model.control import AttachTo, Detach
 from yolowatch.model.plan import Policy
-from yolowatch.model.printable import printable
 from yolowatch.model.service import ServiceConfig
+from yolowatch.model.view import FleetView, RunView
 
 _encode: Callable[[str, Mapping[str, Any]], bytes] = wire.encode
 _QUEUE_EVENTS = 8192
@@ -100,7 +91,10 @@ class _Service:
         given = options.state_dir or (Path(config.state_dir) if config.state_dir else None)
         state = statedir.state_directory(given, environment)
         sockets = options.socket_dir or statedir.service_socket_directory(environment)
-        stack.enter_context(only_daemon(sockets))
+        address = sockets / "hook.sock"
+        self.manager = ServiceManager(os.environ)
+        handed = self.manager.handed("hook", address, socket.SOCK_SEQPACKET)
+        stack.enter_context(only_daemon(sockets, (address.name,) if handed else ()))
         self._journal = stack.enter_context(Journal(state / "journal.sqlite", self._clock))
         staged = stage(state)
         self.fleet = Fleet(
@@ -115,7 +109,7 @@ class _Service:
         driver = nvml.open_nvml()
         self._observers = Observers(driver, self._clock, self._post)
         beat = self._observers.heartbeats.of
-        self._listener = Listener(sockets / "hook.sock", self._post, uids=uids, clock=self._clock)
+        self._listener = Listener(address, self._post, uids=uids, clock=self._clock, handed=handed)
         self._listener.beat = beat("listener")
         stack.callback(self._listener.close)
         stack.callback(self._observers.close)
@@ -134,8 +128,10 @@ class _Service:
         self._discovery = Discovery(self._post, self._clock, uids, worth_a_hook, beat=look)
         stack.callback(self._discovery.close)
         self._surveyor = Surveyor(self._hands, self._clock)
-        self._workers = ThreadPoolExecutor(_WORKERS, "yolowatch-hands")
-        stack.callback(self._workers.shutdown, wait=False, cancel_futures=True)
+        self._performer = Performer(
+            self._hands, self._listener, self._surveyor, self._reacher, self._queue.put
+        )
+        stack.callback(self._performer.close)
         self._control = ControlListener(
             sockets / "control.sock", self._post, self._clock, config.control_group
         )
@@ -149,36 +145,49 @@ class _Service:
             )
             stack.callback(self._watch.close)
             self._watch.start()
+            signals.on(signal.SIGHUP, self._watch.reload, stack)
         self._publisher = Publisher(
             self._watched, self._listener, self._queue.qsize, self._clock, self._observers
         )
         for number in _SIGNALS:
-            before = signal.signal(number, lambda _number, _frame: self._over.set())
-            stack.callback(signal.signal, number, before)
+            signals.on(number, self._over.set, stack)
+        self._front = Front(
+            state,
+            self._journal,
+            self._clock,
+            partial(say, None),
+            self._thread_failed,
+            lambda: self.fleet.members,
+            self._view,
+            lambda: self.fleet.config.notifications,
+        )
+        stack.callback(self._front.close)
         if config.metrics is not None:
-            server = http.HttpServer(http.parse_address(config.metrics), self._publisher.page)
-            stack.callback(server.close)
-            self._publisher.failures = lambda: server.failures
-            server.start()
-            _say(None, f"metrics on {server.url}")
+            where = http.parse_address(config.metrics)
+            self._front.serve(where, config.web_config, self._publisher)
 
     def run(self) -> int:
-        for run, memento in recover.unfinished(self._journal, lambda text: _say(None, text)):
-            self._perform(self.fleet.restore(run, memento))
+        for run, memento in recover.unfinished(self._journal, lambda text: say(None, text)):
+            self._performer.perform(self.fleet.restore(run, memento))
+        self._front.recovered()
         self._listener.start()
         self._control.start()
         self._observers.start(self._thread_failed)
         threads.start("discovery", self._discovery.work, self._thread_failed)
-        _say(None, f"watching; hooks speak to {self._listener.path}")
+        say(None, f"watching; hooks speak to {self._listener.path}")
+        self.manager.ready()
         while not self._over.is_set():
             event = self._next_event()
             began = self._clock.monotonic()
             self._take(event)
+            self._front.turned(event)
             self._publisher.count(self._clock.monotonic() - began)
             if isinstance(event, events.Tick) and event.at >= self._publish_at:
                 self._publish_at = event.at + _PUBLISH_SECONDS
                 self._publisher.publish()
-        _say(None, "stopped; trainings go on")
+                self.manager.alive(self._clock.monotonic(), self._controller.sentence)
+        self.manager.stopping()
+        say(None, "stopped; trainings go on")
         return 0
 
     def _take(self, event: events.Event) -> None:
@@ -188,11 +197,16 @@ class _Service:
             case events.ConfigChanged():
                 self._controller.reconfigured(event)
             case _:
-                self._perform(self.fleet.step(event))
+                self._performer.perform(self.fleet.step(event))
+
+    def _view(self, runs: tuple[RunView, ...]) -> FleetView:
+        return view_of(
+            runs, self.fleet, self._controller.paused, self._observers.devices.readings()
+        )
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(
-            self._perform,
+            self._performer.perform,
             self._control.answer,
             proc.owner,
             self._observers.devices.readings,
@@ -204,11 +218,7 @@ class _Service:
         """As a person asked for it; answered when it is done."""
         verb = "attach" if isinstance(command, AttachTo) else "detach"
         policy = self.fleet.config.attach
-
-        def work() -> None:
-            said(self._reacher.command(verb, command.pid, policy))
-
-        threads.submit(self._workers, work, self._failed)
+        self._performer.submit(lambda: said(self._reacher.command(verb, command.pid, policy)))
 
     def _policy_of(self, run: str) -> Policy:
         member = self.fleet.members.get(run)
@@ -236,57 +246,6 @@ class _Service:
         self._queue.put(event)
         return True
 
-    def _perform(self, wanted: Sequence[Do]) -> list[str]:
-        """Do all of it; the sentences of what could not be put back."""
-        troubles: list[str] = []
-        for do in wanted:
-            run, action = do.run, do.action
-            match action:
-                case Say():
-                    _say(run, action.sentence)
-                case Signal():
-                    self._signal(action)
-                case Order():
-                    fields = {"id": action.number, "name": action.name, "value": action.value}
-                    self._listener.send(action.connection, _encode("order", fields))
-                case Watch():
-                    self._hands.watch(action.process)
-                case Adopt():
-                    self._work(partial(self._surveyor.survey, action))
-                case Attach():
-                    self._work(partial(self._reacher.attach, action))
-                case VaultCheckpoint() if run is not None:
-                    self._hands.vault(run, action)
-                case RunStep() if run is not None:
-                    self._work(partial(self._hands.step, run, action))
-                case RestoreFiles() if run is not None:
-                    found = self._hands.restore(run, action)
-                    for trouble in found:
-                        _say(run, trouble)
-                    troubles += found
-                case Forget() if run is not None:
-                    self._hands.forget(run)
-        return troubles
-
-    def _signal(self, action: Signal) -> None:
-        try:
-            self._hands.signal(action.process, action.number)
-        except OSError as error:
-            _say(None, f"process {action.process.pid} cannot be signalled ({error.strerror})")
-
-    def _work(self, effect: Callable[[], events.Event]) -> None:
-        """Have it done in a thread of its own, which answers with an event that is never lost."""
-        threads.submit(self._workers, lambda: self._queue.put(effect()), self._failed)
-
     def _thread_failed(self, name: str, trace: str) -> None:
         terminal.tell(trace)
-        _say(None, f"an internal error ended the thread {name}; the rest goes on")
-
-    def _failed(self, trace: str) -> None:
-        terminal.tell(trace)
-        _say(None, "an internal error ended a step; its run is left as it is")
-
-
-def _say(run: str | None, sentence: str) -> None:
-    name = "yolowatch" if run is None else f"yolowatch[{run}]"
-    terminal.tell(f"{name}: {printable(sentence, 2000)}")
+        say(None, f"an internal error ended the thread {name}; the rest goes on")

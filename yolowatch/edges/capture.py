@@ -24,13 +24,16 @@ _DELETED = " (deleted)"
 _NULL = os.makedev(1, 3)
 
 
-def capture(process: ProcessKey) -> Captured:
-    """How this very process was started; raises CaptureError where that cannot be read."""
+def capture(process: ProcessKey, machine: str = "/proc/self") -> Captured:
+    """How this very process was started; raises CaptureError where that cannot be read.
+
+    `machine` is a process in the namespaces in which it would be started again.
+    """
     who, base = f"Process {process.pid}", f"/proc/{process.pid}"
     if proc.process_key(process.pid) != process or proc.is_alive(process) is not True:
         raise CaptureError(f"{who} has ended: how it was started cannot be read any more.")
     try:
-        _require_same_namespaces(base, who)
+        _require_same_namespaces(base, who, machine)
         captured = _read(process, base, who)
     except OSError as error:
         raise CaptureError(
@@ -80,17 +83,17 @@ def read_cgroups(pid: int) -> tuple[tuple[str, str], ...]:
     return tuple((each[1], each[2]) for each in columns if len(each) == 3)
 
 
-def _require_same_namespaces(base: str, who: str) -> None:
+def _require_same_namespaces(base: str, who: str, machine: str) -> None:
     """What lives in a container has paths and users of its own: nothing of it could be used here.
 
     The links are compared, since namespaces have no other names.
     """
     for name in _NAMESPACES:
-        if os.readlink(f"{base}/ns/{name}") != os.readlink(f"/proc/self/ns/{name}"):
+        if os.readlink(f"{base}/ns/{name}") != os.readlink(f"{machine}/ns/{name}"):
             raise CaptureError(
                 f"{who} lives in a container ({name} namespace of its own): run yolowatch in there."
             )
-    if not os.path.samestat(os.stat(f"{base}/root"), os.stat("/proc/self/root")):
+    if not os.path.samestat(os.stat(f"{base}/root"), os.stat(f"{machine}/root")):
         raise CaptureError(f"{who} has another root directory: run yolowatch in there.")
 
 

@@ -123,3 +123,13 @@ def _unwritable(packages: Path, error: OSError) -> StateError:
         f"{packages} cannot be written ({error.strerror or error}): run this as the owner of that "
         "environment."
     )
+
+
+def is_installed(python: Path) -> bool:
+    """Whether the hook of this very version is there; raises StateError."""
+    packages = site_packages(python)
+    try:
+        line = (packages / PTH).read_text()
+    except OSError:
+        return False
+    return stage.digest()[:16] in line and (packages / MODULE).is_file()

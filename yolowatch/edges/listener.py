@@ -25,6 +25,7 @@ from yolowatch.edges import proc
 from yolowatch.edges.clock import Clock
 from yolowatch.errors import AddressError
 from yolowatch.hook import wire
+from yolowatch.model.actions import Order
 from yolowatch.model.events import Event, HookConnected, HookGone, HookMessage, HookRefused, Post
 from yolowatch.model.identity import ProcessKey
 
@@ -38,6 +39,7 @@ _RETRY_SECONDS = 0.01
 _BREATH_SECONDS = 0.05
 _REMEMBERED_REFUSALS = 1024
 _BEAT_SECONDS = 5.0
+_encode: Callable[[str, Mapping[str, Any]], bytes] = wire.encode
 _decode: Callable[[bytes], tuple[str, Mapping[str, Any]]] = wire.decode
 
 
@@ -60,6 +62,7 @@ class _Peer:
 class Listener:
     """A listening socket at `path`, open to processes of `uids` only; None is everybody's.
 
+    `handed` is one that listens there already and outlives this listener: a service manager's.
     Raises AddressError where it cannot listen there. `dropped` counts messages lost to a full
     queue, `refused` connections that were not accepted or were cut.
     """
@@ -72,9 +75,11 @@ class Listener:
         uids: frozenset[int] | None,
         clock: Clock,
         bounds: Bounds = Bounds(),
+        handed: socket.socket | None = None,
     ) -> None:
         self.path = path
         self.beat: Callable[[], None] = lambda: None  # called by the thread every few seconds
+        self._is_ours = handed is None  # else its address stays when this listener goes
         self.dropped = 0
         self.refused = 0
         self._post, self._uids, self._clock, self._bounds = post, uids, clock, bounds
@@ -85,7 +90,7 @@ class Listener:
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         mode = 0o666 if uids is None else 0o600
-        self._socket = _listening_socket(path, bounds.connections, mode)
+        self._socket = handed or _listening_socket(path, bounds.connections, mode)
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._socket, selectors.EVENT_READ)
@@ -127,6 +132,11 @@ class Listener:
                 return False
             return True
 
+    def order(self, order: Order) -> bool:
+        """Hand this order on; what does not arrive is not acknowledged, as the core will see."""
+        fields = {"id": order.number, "name": order.name, "value": order.value}
+        return self.send(order.connection, _encode("order", fields))
+
     def close(self) -> None:
         """End the thread, close every connection, remove the socket; doing it twice is harmless."""
         if self._closing.is_set():
@@ -142,7 +152,8 @@ class Listener:
         self._selector.close()
         self._socket.close()
         os.close(self._wake)
-        self.path.unlink(missing_ok=True)
+        if self._is_ours:
+            self.path.unlink(missing_ok=True)
 
     def _accept(self) -> None:
         try:

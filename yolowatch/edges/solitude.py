@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from yolowatch.errors import AddressError
@@ -15,9 +15,10 @@ _SOCKETS = ("hook.sock", "control.sock")
 
 
 @contextlib.contextmanager
-def only_daemon(directory: Path) -> Iterator[None]:
+def only_daemon(directory: Path, handed: Collection[str] = ()) -> Iterator[None]:
     """Hold the lock of the sockets' directory, which is made; what a killed daemon left is removed.
 
+    The sockets `handed` over by a service manager are left.
     Raises AddressError where another daemon holds it.
     """
     try:
@@ -36,7 +37,8 @@ def only_daemon(directory: Path) -> Iterator[None]:
                 f"Another yolowatch daemon serves {directory}: `yolowatch status` asks it."
             ) from None
         for name in _SOCKETS:
-            (directory / name).unlink(missing_ok=True)
+            if name not in handed:
+                (directory / name).unlink(missing_ok=True)
         yield
     finally:
         os.close(lock)

@@ -44,8 +44,13 @@ def stage(state_dir: Path, source: Path = _HOOK, shared: bool = False) -> Staged
     Others can read it where it is `shared`.
     """
     files = _files(source)
-    digest = _digest(files)
-    return StagedHook(place(state_dir, digest[:16], files, shared), digest)
+    content = _digest(files)
+    return StagedHook(place(state_dir, content[:16], files, shared), content)
+
+
+def digest(source: Path = _HOOK) -> str:
+    """The name of this hook's content; raises StateError."""
+    return _digest(_files(source))
 
 
 def place(state_dir: Path, name: str, files: Mapping[str, bytes], shared: bool) -> Path:

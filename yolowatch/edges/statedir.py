@@ -17,6 +17,12 @@ _SOCKET_PATH_BYTES = 107  # sockaddr_un holds 108 with the final NUL
 _SOCKET_NAME_BYTES = 16  # room for "/hook.sock" and the like
 _MODE_PRIVATE = 0o700
 SYSTEM_SOCKETS = Path("/run/yolowatch")
+SYSTEM_CONFIG = Path("/etc/yolowatch/yolowatch.yaml")
+SYSTEM_HELPER = Path("/run/yolowatch-helper.sock")
+SYSTEM_STARTER = Path("/run/yolowatch-starter.sock")
+SYSTEM_STATE = Path("/var/lib/yolowatch")
+SYSTEM_USER = "yolowatch"
+"""Where and as whom the units in `systemd/` run the service; a test holds them together."""
 
 
 def default_state_directory(environment: Mapping[str, str]) -> Path:

@@ -4,7 +4,8 @@ It reads its orders from its standard input, their length in a line and then JSO
 holds secrets, and a command line is read by everybody), leaves its parent, tells its pid, waits for
 `go`, becomes what was captured and executes it. What goes wrong before that is told on its standard
 output; an end of that output without a word says that it was executed. If whoever gives the orders
-dies before `go`, nothing is started.
+dies before `go`, nothing is started. Arguments, where it has any, are the first uid that it takes
+and those below it that it takes as well.
 
 It stands alone, standard library only, since it must be small: no thread, nothing to inherit. All
 that a user could have a hand in (directory, logs, the program itself) is touched as that user.
@@ -100,6 +101,8 @@ def _become(orders: dict[str, Any]) -> None:
     A user's own daemon cannot raise a limit that it was itself born under, nor its priority: there
     the nearest that is allowed is taken.
     """
+    if not _may_be(orders["uid"]):
+        raise PermissionError(f"uid {orders['uid']} is root or the system's")
     privileged = os.geteuid() == 0
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, orders["nice"])
@@ -118,6 +121,12 @@ def _become(orders: dict[str, Any]) -> None:
         raise PermissionError(f"only root can start a program of uid {orders['uid']}")
     os.umask(orders["umask"])
     os.chdir(orders["cwd"])
+
+
+def _may_be(uid: int) -> bool:
+    """Whether a helper that has fallen to an attacker could not name this user either."""
+    bounds = [int(word) for word in sys.argv[1:]]
+    return not bounds or uid >= bounds[0] or uid in bounds[1:]
 
 
 def _leave_keyring() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from yolowatch.hook.wire import PHASES
 from yolowatch.metrics.reading import Known, Reading, by_value, known
 from yolowatch.metrics.snapshot import RunMetrics
 from yolowatch.metrics.table_runs import WINDOW_SECONDS
@@ -15,6 +16,8 @@ def of_run(run: RunMetrics) -> Iterator[Reading]:
     facts = _facts(run)
     yield Reading("yolowatch_run_info", (run.run,), facts)
     yield Reading("yolowatch_run_state", (run.run,), run.phase)
+    if run.state.place.phase in PHASES:
+        yield Reading("yolowatch_run_phase", (run.run,), run.state.place.phase)
     for rank, state in _ranks(run):
         yield from known("yolowatch_", _of_allocator(run.run, rank, state))
     yield from known("yolowatch_", _of_training(run))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from yolowatch.hook.wire import PHASES
 from yolowatch.metrics.metric import Metric, Type, counter, gauge
 
 RUN_STATES = (
@@ -97,6 +98,13 @@ RUNS = (
         "What a run is doing: exactly one state is 1.",
         _RUN,
         values=RUN_STATES,
+    ),
+    Metric(
+        "yolowatch_run_phase",
+        Type.STATE_SET,
+        "Which phase of a batch or an epoch the run was in when its hook last spoke.",
+        _RUN,
+        values=PHASES,
     ),
     gauge(
         "run_epoch",

@@ -64,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--state-dir", type=Path, required=True, help="private, emptied by a boot")
     parser.add_argument("--stage-dir", type=Path, required=True, help="where the hook is staged")
     parser.add_argument("--hook-socket", type=Path, required=True, help="of the service")
+    parser.add_argument(
+        "--starter", type=Path, help="socket behind which systemd starts what starts a training"
+    )
     parser.add_argument("--first-uid", type=int, default=1000, help="users below are the system's")
     parser.add_argument(
         "--also-uid", type=int, action="append", default=[], help="one of them that may train"
@@ -77,7 +80,8 @@ class Helper:
     def __init__(self, options: argparse.Namespace) -> None:
         self._rules = Rules(_uid(options.core_user), options.first_uid, frozenset(options.also_uid))
         options.stage_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
-        staged = Staged(stage(options.stage_dir, shared=True).path, options.hook_socket)
+        hook = stage(options.stage_dir, shared=True).path
+        staged = Staged(hook, options.hook_socket, options.starter)
         store = CaptureStore(options.state_dir)
         self._lock = threading.Lock()
         self._connections: list[_Connection] = []

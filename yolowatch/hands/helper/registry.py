@@ -29,6 +29,7 @@ from yolowatch.model.identity import ProcessKey
 MAX_RUNS = 256
 _WORDS, _WORD = 16, 64
 _MAPS_BYTES = 16 * 1024**2
+_FIRST = "/proc/1"  # systemd, which starts the starter; the helper's own namespaces are a sandbox
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Registry:
         owner = proc.owner(process.pid)  # before anything of the process is read
         if owner is not None and (obstacle := self._rules.obstacle(owner)) is not None:
             raise CaptureError(f"Process {process.pid} is not captured: {obstacle}.")
-        captured = capture(process)
+        captured = capture(process, "/proc/self" if self._staged.door is None else _FIRST)
         if (obstacle := self._rules.obstacle(captured.uid)) is not None:
             raise CaptureError(f"Process {process.pid} is not captured: {obstacle}.")
         if not _holds_torch(process.pid) or proc.process_key(process.pid) != process:

@@ -32,6 +32,7 @@ class Staged:
 
     stage: Path
     socket: Path
+    door: Path | None = None  # of the starter; None: a child of the helper, confined as it is
 
 
 class Worker:
@@ -40,7 +41,7 @@ class Worker:
     def __init__(
         self, run: str, kept: Kept, began: float, staged: Staged, tell: Callable[[Any], None]
     ) -> None:
-        self._run, self._kept, self._tell = run, kept, tell
+        self._run, self._kept, self._tell, self._door = run, kept, tell, staged.door
         self._lock = threading.Lock()
         self._pending: dict[int, Reply] = {}
         self._last = 0
@@ -131,6 +132,7 @@ class Worker:
                 unit=f"yolowatch-{self._run}-{int(asked['attempt'])}.scope",
                 fallback_log=Path(str(asked["fallback_log"])),
                 marker=Path(str(asked["marker"])),
+                door=self._door,
             )
         except LaunchError as error:
             return {"trouble": str(error)}

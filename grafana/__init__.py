@@ -1,0 +1,1 @@
+"""What Grafana, Prometheus and Alertmanager read; nothing here is installed with yolowatch."""

@@ -1,0 +1,246 @@
+"""All boxes at a glance: who needs a person, what runs, what is likely to run out of memory."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders.dashboard import Dashboard
+
+from grafana.source import panels as p
+from grafana.source.boards import INSTANCE, board
+from grafana.source.marks import marks
+from grafana.source.panels import Query
+from grafana.source.tables import Column, rows
+from grafana.source.words import (
+    OF_BOX,
+    RANGE,
+    RATE,
+    RUN_URL,
+    STATES,
+    equal,
+    happened,
+    of,
+    state_of_run,
+)
+
+_BY_RUN = "instance, run"
+_HEADROOM = f"min by ({_BY_RUN}) ({of('headroom_bytes', OF_BOX)} / {of('capacity_bytes', OF_BOX)})"
+_LIKELY = f"max by ({_BY_RUN}) ({of('forecast_oom_probability_ratio', OF_BOX)})"
+_GPU = "instance, gpu"
+
+
+def dashboard() -> Dashboard:
+    """The dashboard of all boxes."""
+    return board(
+        "yolowatch-fleet",
+        "yolowatch / Fleet",
+        "Every training on every box: who needs a person, and what is likely to need one.",
+        (INSTANCE,),
+        (
+            ("Right now", _now()),
+            ("Runs", _runs()),
+            ("Memory that is left", _memory()),
+            ("What happened", _incidents()),
+            ("GPUs", _gpus()),
+        ),
+        marks(OF_BOX),
+    )
+
+
+def _now() -> list[p.Panel]:
+    def in_state(states: str) -> Query:
+        held = of("run_state", OF_BOX, f'yolowatch_run_state=~"{states}"')
+        return Query(f"sum({held}) or vector(0)", "runs")
+
+    healed = of("incidents_closed_total", OF_BOX, equal("outcome", "healed"))
+    return [
+        p.figure(
+            "A person is needed",
+            "Runs that failed, were refused a remedy, or have a plan that waits for approval.",
+            "none",
+            in_state("failed|refused|waiting"),
+            steps=p.NONE_IS_GOOD,
+            width=4,
+        ),
+        p.figure(
+            "Likely to run out",
+            "Runs whose forecast gives more than one chance in four of running out of memory.",
+            "none",
+            Query(f"count({_LIKELY} > 0.25) or vector(0)", "runs"),
+            steps=p.ANY_IS_NOTED,
+            width=4,
+        ),
+        p.figure(
+            "Training",
+            "Runs that train now.",
+            "none",
+            in_state("training"),
+            width=4,
+            sparkline=True,
+        ),
+        p.figure(
+            "Healed",
+            "Incidents in the time shown that ended with the run training on or finished.",
+            "none",
+            Query(f"round(sum(increase({healed}{RANGE}))) or vector(0)", "incidents"),
+            steps=((p.GREEN, None),),
+            width=4,
+        ),
+        p.figure(
+            "Device time saved",
+            "Time, times devices, that attempts started by a remedy trained, in the time shown. "
+            "Beside it what failures made to be done again.",
+            "s",
+            Query(f"sum(increase({of('device_seconds_saved_total', OF_BOX)}{RANGE}))", "saved"),
+            Query(f"sum(increase({of('device_seconds_lost_total', OF_BOX)}{RANGE}))", "lost"),
+            width=4,
+        ),
+        p.figure(
+            "Boxes",
+            "Daemons that Prometheus has scraped just now.",
+            "none",
+            Query(f"count({of('build_info', OF_BOX)})", "boxes"),
+            width=4,
+        ),
+    ]
+
+
+def _runs() -> list[p.Panel]:
+    facts = "instance, run, user, trainer, model"
+    columns = (
+        Column("", f"max by ({facts}) ({of('run_info', OF_BOX)})"),
+        Column("Run", label="run", link=RUN_URL, width=100),
+        Column("State", state_of_run(_BY_RUN, OF_BOX), texts=STATES, width=110),
+        Column("Box", label="instance", width=150),
+        Column("User", label="user", width=90),
+        Column("Trainer", label="trainer", width=100),
+        Column("Model", label="model"),
+        Column("Epoch", f"max by ({_BY_RUN}) ({of('run_epoch', OF_BOX)})", width=80),
+        Column("of", f"max by ({_BY_RUN}) ({of('run_epochs', OF_BOX)})", width=60),
+        Column("Headroom", _HEADROOM, unit="percentunit", steps=p.SHARE_LEFT, most=1, bar=True),
+        Column("Out of memory", _LIKELY, unit="percentunit", steps=p.PROBABILITY, width=120),
+        Column(
+            "A batch",
+            f"max by ({_BY_RUN}) ({of('run_step_seconds', OF_BOX)})",
+            unit="s",
+            width=90,
+        ),
+        Column(
+            "Attempts",
+            f"max by ({_BY_RUN}) ({of('attempts_total', OF_BOX)})",
+            steps=((p.GREEN, None), (p.YELLOW, 2), (p.ORANGE, 4)),
+            width=90,
+        ),
+    )
+    return [
+        rows(
+            "Runs",
+            "Each run that a daemon knows, the ones with least headroom first. A click on a run "
+            "opens its dashboard. Headroom: what could still be allocated, of what it can have.",
+            columns,
+            sort_by="Headroom",
+        ),
+        p.timeline(
+            "States",
+            "What each run was doing. Red needs a person; orange is being healed by yolowatch.",
+            Query(state_of_run("run", OF_BOX), "{{run}}"),
+            STATES,
+        ),
+    ]
+
+
+def _memory() -> list[p.Panel]:
+    return [
+        p.graph(
+            "Headroom",
+            "What each run could still allocate, of what it can have. Below 10 % it is watched "
+            "ten times a second.",
+            "percentunit",
+            Query(f"min by (run) ({_HEADROOM})", "{{run}}"),
+            steps=((p.RED, None), (p.ORANGE, 0.05), (p.TRANSPARENT, 0.1)),
+            most=1,
+        ),
+        p.graph(
+            "Probability of running out of memory",
+            "Before its end and as it is configured now, for each run that has a forecast.",
+            "percentunit",
+            Query(f"max by (run) ({_LIKELY})", "{{run}}"),
+            steps=((p.TRANSPARENT, None), (p.ORANGE, 0.25), (p.RED, 0.5)),
+            most=1,
+        ),
+    ]
+
+
+def _incidents() -> list[p.Panel]:
+    def each(metric: str, by: str, legend: str) -> Query:
+        return Query(f"sum by ({by}) (increase({of(metric, OF_BOX)}{RATE}))", legend)
+
+    return [
+        p.graph(
+            "Incidents",
+            "What went wrong with runs, by kind. Handled ones cost a trainer a batch, no more.",
+            "none",
+            each("incidents_total", "kind", "{{kind}}"),
+            width=8,
+            bars=True,
+        ),
+        p.graph(
+            "How they ended",
+            "Incidents that are over, by outcome: refused and failed ones need a person.",
+            "none",
+            each("incidents_closed_total", "outcome", "{{outcome}}"),
+            width=8,
+            bars=True,
+        ),
+        p.gauges(
+            "Levers used",
+            "Remediations that were begun in the time shown, by lever.",
+            "none",
+            Query(f"topk(8, {happened('remediations_total', 'lever', OF_BOX)})", "{{lever}}"),
+            steps=p.PLAIN,
+            width=8,
+        ),
+    ]
+
+
+def _gpus() -> list[p.Panel]:
+    def gpu(name: str) -> str:
+        return f"max by ({_GPU}) ({of(name, OF_BOX)})"
+
+    link = (
+        "/d/yolowatch-gpu?${__url_time_range}&${datasource:queryparam}"
+        "&var-instance=${__data.fields.Box}&var-gpu=${__value.raw}"
+    )
+    columns = (
+        Column("", f"max by ({_GPU}, name) ({of('gpu_info', OF_BOX)})"),
+        Column("Box", label="instance", width=160),
+        Column("GPU", label="gpu", link=link, width=70),
+        Column("Board", label="name"),
+        Column(
+            "Memory used",
+            f"{gpu('gpu_used_bytes')} / {gpu('gpu_capacity_bytes')}",
+            unit="percentunit",
+            steps=p.SHARE_USED,
+            most=1,
+            bar=True,
+        ),
+        Column("Free", gpu("gpu_free_bytes"), unit="bytes", width=100),
+        Column("Busy", gpu("gpu_utilization_ratio"), unit="percentunit", most=1, bar=True),
+        Column("Processes", gpu("gpu_processes"), width=90),
+        Column(
+            "Temperature",
+            gpu("gpu_temperature_celsius"),
+            unit="celsius",
+            steps=p.HEAT,
+            width=110,
+        ),
+        Column("Power", gpu("gpu_power_watts"), unit="watt", width=90),
+    )
+    return [
+        rows(
+            "GPUs",
+            "Every GPU, the fullest first. A click on its number shows who holds what.",
+            columns,
+            sort_by="Memory used",
+            descending=True,
+            height=8,
+        )
+    ]
