@@ -9,7 +9,6 @@ from yolowatch.decide.outlook import foresee
 from yolowatch.model.forecast import Lesson, Outlook
 from yolowatch.model.run import Footprint, RunSpec, RunState
 
-
 _BATCHES = 2
 _REACH = 0.2  # of the pixels of the largest batch
 
