@@ -155,7 +155,6 @@ def main() -> int:
 
 def _trained(bench: Bench, seeds: int) -> Any:
     capacities = {trainer: bench.capacity(trainer) for trainer in TRAINERS}
-    validation = bench.validation_capacity()
     for seed in range(seeds):
         for variant, policy in POLICIES.items():
             for trainer, capacity in capacities.items():
@@ -168,8 +167,8 @@ def _trained(bench: Bench, seeds: int) -> Any:
                 if found is not None:
                     first = first_above(seed, SIZE, RATIO)
                     yield {"case": "sizes", "variant": variant, "first_large": first, **found}
-        if validation is None:
-            continue
+    validation = bench.validation_capacity()
+    for seed in range(seeds) if validation is not None else ():
         changed = {"multi_scale": False, "validation_batch": VALIDATION_BATCH, "epochs": 1}
         training = _training("ultralytics", seed=seed, capacity=validation, **changed)
         found = bench.of(f"validation-{seed}", training)

@@ -36,14 +36,16 @@ class Judged:
 def judged(run: Mapping[str, Any], capacity: int) -> Judged:
     """What a core in mode auto does about a recorded training under this capacity."""
     process = ProcessKey("boot", 1, 1)
-    with tempfile.TemporaryDirectory(prefix="yolowatch-bench-") as folder:
-        with Journal(Path(folder) / "journal.sqlite") as journal:
-            records = Records.begin(journal, ("recorded",), "/", "auto", None, lambda _said: None)
-            core = Core(records, Policy())
-            done: list[Action] = []
-            for event in _told(run["messages"], process, capacity):
-                done += core.step(event)
-            incidents = tuple((i.kind, i.outcome) for i in journal.incidents(records.run))
+    with (
+        tempfile.TemporaryDirectory(prefix="yolowatch-bench-") as folder,
+        Journal(Path(folder) / "journal.sqlite") as journal,
+    ):
+        records = Records.begin(journal, ("recorded",), "/", "auto", None, lambda _said: None)
+        core = Core(records, Policy())
+        done: list[Action] = []
+        for event in _told(run["messages"], process, capacity):
+            done += core.step(event)
+        incidents = tuple((i.kind, i.outcome) for i in journal.incidents(records.run))
     changes = (each for each in done if isinstance(each, Order | RunStep | Signal))
     return Judged(tuple(type(each).__name__ for each in changes), incidents)
 
