@@ -90,7 +90,7 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any], str, str]] = {
         "prevention_cooldown_seconds",
         number(0.0, 3600.0),
         "seconds from 0 to 3600",
-        "how long nothing more is ordered after an order that prevents something",
+        "how long no other order of its kind follows one that prevents something",
     ),
     "leave_probability": (
         "leave_probability",

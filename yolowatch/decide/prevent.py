@@ -59,7 +59,8 @@ def prevent(state: RunState, looks: Looks, policy: Policy) -> Preventive | None:
         return None  # of several ranks one alone must not be changed
     if spec is None or spec.leaving or state.left is not None or state.last_words is not None:
         return None
-    for outlook in looks(spec):
+    # The next batch may be of the largest size; a validation comes at the end of an epoch.
+    for outlook in sorted(looks(spec), key=lambda each: each.phase.startswith(_VALIDATION)):
         if threatens(outlook) or (policy.guarded_start and _may_not_fit(outlook)):
             found = _order(spec, state.place, outlook, looks, policy)
             if found is not None:
