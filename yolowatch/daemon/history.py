@@ -26,7 +26,9 @@ class History:
 
     def look(self, state: RunState) -> None:
         """Take in what was said since the last point, once that is old enough."""
-        newest = state.samples[-1].at if state.samples else self._until
+        if not state.samples:
+            return  # nothing was said yet
+        newest = state.samples[-1].at
         if newest - self._until < EVERY_SECONDS:
             return
         fresh = list(_since(state.samples, self._until))
