@@ -271,6 +271,7 @@ class Core:
         self._records.ended(attempt.number, exited, verdict, attempt.last_epoch())
         self.healing.ended(attempt)
         self.foreseeing.ended(attempt)
+        self.ordering.living.ended(state)
         status = attempt.exit_status()
         if attempt.distrusted is not None:
             # It was ended on purpose: even if it says that all is well, the training is not done.
