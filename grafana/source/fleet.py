@@ -17,12 +17,13 @@ from grafana.source.words import (
     STATES,
     equal,
     happened,
+    headroom_at_peak,
     of,
     state_of_run,
 )
 
 _BY_RUN = "instance, run"
-_HEADROOM = f"min by ({_BY_RUN}) ({of('headroom_bytes', OF_BOX)} / {of('capacity_bytes', OF_BOX)})"
+_HEADROOM = headroom_at_peak(_BY_RUN, OF_BOX)
 _LIKELY = f"max by ({_BY_RUN}) ({of('forecast_oom_probability_ratio', OF_BOX)})"
 _GPU = "instance, gpu"
 
@@ -48,7 +49,7 @@ def dashboard() -> Dashboard:
 def _now() -> list[p.Panel]:
     def in_state(states: str) -> Query:
         held = of("run_state", OF_BOX, f'yolowatch_run_state=~"{states}"')
-        return Query(f"sum({held}) or vector(0)", "runs")
+        return Query(f"sum({held})", "runs")
 
     healed = of("incidents_closed_total", OF_BOX, equal("outcome", "healed"))
     return [
@@ -64,7 +65,7 @@ def _now() -> list[p.Panel]:
             "Likely to run out",
             "Runs whose forecast gives more than one chance in four of running out of memory.",
             "none",
-            Query(f"count({_LIKELY} > 0.25) or vector(0)", "runs"),
+            Query(f"sum({_LIKELY} > bool 0.25)", "runs"),
             steps=p.ANY_IS_NOTED,
             width=4,
         ),
@@ -80,7 +81,7 @@ def _now() -> list[p.Panel]:
             "Healed",
             "Incidents in the time shown that ended with the run training on or finished.",
             "none",
-            Query(f"round(sum(increase({healed}{RANGE}))) or vector(0)", "incidents"),
+            Query(f"round(sum(increase({healed}{RANGE})))", "incidents"),
             steps=((p.GREEN, None),),
             width=4,
         ),
@@ -134,7 +135,7 @@ def _runs() -> list[p.Panel]:
         rows(
             "Runs",
             "Each run that a daemon knows, the ones with least headroom first. A click on a run "
-            "opens its dashboard. Headroom: what could still be allocated, of what it can have.",
+            "opens its dashboard. Headroom: what was left at the peak of the last 15 s.",
             columns,
             sort_by="Headroom",
         ),
@@ -151,8 +152,8 @@ def _memory() -> list[p.Panel]:
     return [
         p.graph(
             "Headroom",
-            "What each run could still allocate, of what it can have. Below 10 % it is watched "
-            "ten times a second.",
+            "What was left of each run's capacity at the peak of the last 15 s. Below 10 % it is "
+            "watched ten times a second.",
             "percentunit",
             Query(f"min by (run) ({_HEADROOM})", "{{run}}"),
             steps=((p.RED, None), (p.ORANGE, 0.05), (p.TRANSPARENT, 0.1)),
@@ -194,9 +195,10 @@ def _incidents() -> list[p.Panel]:
             "Levers used",
             "Remediations that were begun in the time shown, by lever.",
             "none",
-            Query(f"topk(8, {happened('remediations_total', 'lever', OF_BOX)})", "{{lever}}"),
+            Query(f"topk(8, {happened('remediations_total', 'lever', OF_BOX)} > 0)", "{{lever}}"),
             steps=p.PLAIN,
             width=8,
+            none="none",
         ),
     ]
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.faults.service import until
 from tests.grafana.asked import NAMES, Question, questions, with_values
-from tests.grafana.world import World
+from tests.grafana.world import SCRAPE_SECONDS, World
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -55,7 +55,7 @@ def run_id(world: World, name: str) -> str:
 def values(world: World, run: str, gpu: str) -> dict[str, str]:
     """What a reader would have chosen."""
     chosen = {"instance": ".*", "run": run, "rank": "0", "gpu": gpu}
-    return chosen | {"__rate_interval": "4s", "__range": "300s"}
+    return chosen | {"__rate_interval": f"{4 * SCRAPE_SECONDS}s", "__range": "300s"}
 
 
 def answered(world: World, question: Question, chosen: dict[str, str]) -> bool:
