@@ -33,8 +33,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         found.close()
 
 
-def wait_for_what_happens(world: World) -> None:
-    """Until the real training and a played one were healed and one has failed for good."""
+def wait_for_what_happens(world: World, healed: int = 2) -> None:
+    """Until so many trainings were healed (one is real) and one has failed for good."""
 
     def happened(query: str, count: int) -> bool:
         return len(world.ask(query)) >= count
@@ -42,7 +42,7 @@ def wait_for_what_happens(world: World) -> None:
     until(lambda: happened('yolowatch_run_state{yolowatch_run_state="failed"} == 1 or '
                            'yolowatch_run_state{yolowatch_run_state="refused"} == 1', 1),
           "one fails for good")  # fmt: skip
-    until(lambda: happened("yolowatch_steps_saved_total > 0", 2), "two are healed", 240)
+    until(lambda: happened("yolowatch_steps_saved_total > 0", healed), "they are healed", 240)
     until(lambda: happened("yolowatch_gpu_xid_errors_total > 0", 1), "an error of the driver")
     time.sleep(5)  # so that rates have several scrapes to look at
 

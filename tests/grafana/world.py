@@ -189,7 +189,7 @@ class World:
             except (OSError, ValueError):
                 continue  # not begun yet, or ended
             held[int(words[1][-1])].append((int(pid), int(used)))
-        held[0].append((os.getpid(), 3 * GIB))  # somebody else on the GPU
+        held[0].append((os.getpid(), GIB))  # somebody else on the GPU
         lines = ["count=4"]
         if time.monotonic() - self._began > XID_AFTER_SECONDS:
             lines.append("xid=31@1#1")
