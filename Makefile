@@ -6,7 +6,7 @@ export DESTDIR PREFIX SYSCONFDIR TARGET_PYTHON PURGE
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-DEBIAN_PACKAGES := python3-venv libgl1 libglib2.0-0 libgomp1 systemd-container debootstrap
+DEBIAN_PACKAGES := python3-venv libgl1 libglib2.0-0 libgomp1 systemd-container debootstrap chromium
 
 # A slice may hold no test yet; pytest's exit status 5 says only that.
 OR_NOTHING := || test $$? -eq 5

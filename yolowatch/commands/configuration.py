@@ -52,7 +52,8 @@ these it comes from.
 A change is taken within a moment, without a restart, also on network file systems. A file that is
 wrong changes nothing: the configuration before it stays in force, and `yolowatch status` says what
 is wrong. A new `mode` or rule counts for runs that are watched already, too; a plan that is being
-carried out is brought to its end. `state_dir` and `metrics` count from the next start.
+carried out is brought to its end. `state_dir`, `metrics` and the name of the
+`web_config` count from the next start; the content of that file counts at once.
 """
 EXAMPLE = """\
 mode: recommend

@@ -48,7 +48,14 @@ through: the exit status is the training's own."""
         parser.add_argument(
             "--metrics",
             metavar="HOST:PORT",
-            help="serve /metrics for Prometheus there while it runs; port 0 picks a free one",
+            help="serve /metrics for Prometheus and the incident pages there while it runs; port 0 "
+            "picks a free one",
+        )
+        parser.add_argument(
+            "--web-config",
+            type=Path,
+            metavar="FILE",
+            help="TLS and passwords for --metrics, in the form of Prometheus' web configuration",
         )
         parser.add_argument(
             "--state-dir",
@@ -84,6 +91,7 @@ through: the exit status is the training's own."""
             _policy(arguments),
             arguments.state_dir,
             parse_address(arguments.metrics) if arguments.metrics else None,
+            arguments.web_config,
         )
         outcome = supervise(options)
         for receipt in outcome.core.healing.receipts:

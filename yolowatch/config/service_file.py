@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from yolowatch.config.notifications import MEANING as NOTIFICATIONS
+from yolowatch.config.notifications import notifications
 from yolowatch.config.policy_file import overlay
 from yolowatch.config.reading import Reader, count, known, mapping, number, text, value, word
 from yolowatch.errors import ConfigError
@@ -41,6 +43,9 @@ def service(documents: Iterable[tuple[str, str]]) -> ServiceConfig:
             values["metrics"] = None
         if "policy" in document:
             values["policy"] = overlay(_mapping(document, "policy", name), name, found.policy)
+        if "notifications" in document:
+            told = notifications(document["notifications"], name, found.notifications)
+            values["notifications"] = told
         found = replace(found, **values)
         users += [(f"{name}: users", rule) for rule in _rules(document, "users", name)]
         directories = [_directory(rule, name) for rule in _rules(document, "directories", name)]
@@ -122,6 +127,7 @@ _PLAIN: dict[str, tuple[str, Reader, str]] = {
     "mode": ("mode", word(*MODES), f"one of: {', '.join(MODES)}"),
     "attach": ("attach", _attach, f"one of: {', '.join(_ATTACH)}"),
     "metrics": ("metrics", _address, "HOST:PORT or none"),
+    "web_config": ("web_config", _path, "an absolute path"),
     "control_group": ("control_group", _name, "the name of a group"),
     "state_dir": ("state_dir", _path, "an absolute path"),
     "minimum_uid": ("minimum_uid", count(0, _UID_MAX), "a user's number"),
@@ -146,7 +152,17 @@ KEYS: dict[str, tuple[str, str, str]] = {
         "how far the service may go to get its hook into a training that runs. "
         + ". ".join(f"{each.value}: {each.meaning}" for each in AttachPolicy),
     ),
-    "metrics": ("metrics", _PLAIN["metrics"][2], "where /metrics is served for Prometheus"),
+    "metrics": (
+        "metrics",
+        _PLAIN["metrics"][2],
+        "where /metrics is served for Prometheus, and the pages of runs and incidents for people",
+    ),
+    "web_config": (
+        "web_config",
+        _PLAIN["web_config"][2],
+        "TLS, client certificates and passwords of `metrics`, in a file of the form of Prometheus' "
+        "exporter-toolkit; read again whenever it or a certificate changes",
+    ),
     "control_group": (
         "control_group",
         _PLAIN["control_group"][2],
@@ -164,6 +180,7 @@ KEYS: dict[str, tuple[str, str, str]] = {
         _PLAIN["others_grace_seconds"][2],
         "how long after a failure anybody else may start the training again, before yolowatch does",
     ),
+    "notifications": ("notifications", "a mapping", NOTIFICATIONS),
     "policy": ("policy", "a mapping", "what may be changed: the keys of the policy file"),
     "users": (
         "users",

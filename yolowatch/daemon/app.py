@@ -11,14 +11,14 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from yolowatch.daemon import threads
 from yolowatch.daemon.core import Core
 from yolowatch.daemon.exporting import Watched
+from yolowatch.daemon.front import Front, only_run
 from yolowatch.daemon.observing import Observers
 from yolowatch.daemon.publishing import Publisher
 from yolowatch.daemon.records import Records
@@ -34,7 +34,6 @@ from yolowatch.hands.launching import Hooking, Launcher, as_child
 from yolowatch.hands.local import LocalHands
 from yolowatch.hands.port import Hands
 from yolowatch.hands.vaulting import Vaults
-from yolowatch.hook import wire
 from yolowatch.model import events
 from yolowatch.model.actions import (
     Action,
@@ -50,7 +49,6 @@ from yolowatch.model.actions import (
 from yolowatch.model.plan import Policy
 from yolowatch.model.printable import printable
 
-_encode: Callable[[str, Mapping[str, Any]], bytes] = wire.encode
 _QUEUE_EVENTS = 4096
 _TICK_SECONDS = 0.5
 _FROM_TERMINAL = 0x80  # SI_KERNEL: the terminal sent it to the whole foreground group
@@ -65,6 +63,7 @@ class Options:
     policy: Policy
     state_dir: Path | None = None
     metrics: http.Address | None = None
+    web_config: Path | None = None  # of the HTTP door
     quiet: bool = False
     environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
 
@@ -123,9 +122,8 @@ class _Supervision:
         listener.beat = self._observers.heartbeats.of("listener")
         self._listener = listener
         stack.callback(listener.close)
-        policy = options.policy
-        budget_bytes = round(policy.vault_gib * 2**30)
-        self._vaults = Vaults(self._clock, policy.keep_checkpoints, self._post, budget_bytes)
+        most = options.policy.keep_checkpoints, round(options.policy.vault_gib * 2**30)
+        self._vaults = Vaults(self._clock, most[0], self._post, most[1])
         stack.callback(self._observers.close)
         self._launcher = Launcher(
             options.command,
@@ -144,12 +142,12 @@ class _Supervision:
             lambda: watched, listener, self._queue.qsize, self._clock, self._observers
         )
         self._block_signals(stack)  # before any thread: they inherit it
-        if options.metrics is not None:
-            server = http.HttpServer(options.metrics, self._publisher.page)
-            stack.callback(server.close)
-            self._publisher.failures = lambda: server.failures
-            server.start()
-            self._say(f"metrics on {server.url}")
+        told = (self._say, self._thread_failed)
+        shown = only_run(self.core, self._records, options.command, options.policy)
+        self._front = Front(state, journal, self._clock, *told, *shown)
+        stack.callback(self._front.close)
+        self._front.recovered()  # there was nothing to take up
+        self._front.serve(options.metrics, options.web_config, self._publisher)
         stack.callback(self._end_threads)
         listener.start()
         self._observers.start(self._thread_failed)
@@ -189,6 +187,7 @@ class _Supervision:
             began = self._clock.monotonic()
             status = self._perform(self.core.step(event))
             self._claim()
+            self._front.turned(event)
             self._publisher.count(self._clock.monotonic() - began)
             self._publisher.publish()
             if progress is not None:
@@ -236,7 +235,7 @@ class _Supervision:
                 case Signal():
                     self._signal(action)
                 case Order():
-                    self._order(action)
+                    self._listener.order(action)
                 case VaultCheckpoint():
                     self._vaults.order(action)
                 case RunStep():
@@ -255,11 +254,6 @@ class _Supervision:
             self._hands.signal(action.process, action.number)
         except OSError as error:  # a program that changed its user
             self._say(f"process {action.process.pid} cannot be signalled ({error.strerror})")
-
-    def _order(self, action: Order) -> None:
-        """What does not arrive is not acknowledged, and the core says so in its time."""
-        fields = {"id": action.number, "name": action.name, "value": action.value}
-        self._listener.send(action.connection, _encode("order", fields))
 
     def _launch(self, action: Launch) -> events.Event:
         process = self._launcher.launch(action, None)

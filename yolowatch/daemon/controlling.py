@@ -76,12 +76,17 @@ class Controller:
             said += f"; the configuration stays as it was: {self.config_trouble}"
         return said
 
+    @property
+    def paused(self) -> bool:
+        """Whether everything is."""
+        return self._governor.paused.everything
+
     def asked(self, event: events.ControlReceived) -> None:
         """Somebody asks for something: do it, then answer."""
         request = event.request
         view = fleet_view(
             self._fleet,
-            self._governor.paused.everything,
+            self.paused,
             self._around.devices(),
             self._config_path,
             self.config_trouble,

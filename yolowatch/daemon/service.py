@@ -13,8 +13,7 @@ import secrets
 import signal
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,11 +23,13 @@ from yolowatch.daemon import recover, signals, threads
 from yolowatch.daemon.controlling import Controller, Surroundings
 from yolowatch.daemon.exporting import Watched
 from yolowatch.daemon.fleet import Fleet
-from yolowatch.daemon.member import Do
+from yolowatch.daemon.front import Front
 from yolowatch.daemon.observing import Observers
+from yolowatch.daemon.performing import Performer, say
 from yolowatch.daemon.publishing import Publisher
 from yolowatch.daemon.reaching import Reacher
 from yolowatch.daemon.surveying import Surveyor
+from yolowatch.daemon.viewing import view_of
 from yolowatch.decide.discovery import worth_a_hook
 from yolowatch.edges import http, nvml, proc, statedir, terminal
 from yolowatch.edges.clock import Clock, SystemClock
@@ -46,22 +47,10 @@ from yolowatch.hands.launching import Hooking
 from yolowatch.hands.service import service_hands
 from yolowatch.hook import wire
 from yolowatch.model import events
-from yolowatch.model.actions import (
-    Adopt,
-    Attach,
-    Forget,
-    Order,
-    RestoreFiles,
-    RunStep,
-    Say,
-    Signal,
-    VaultCheckpoint,
-    Watch,
-)
 from yolowatch.model.control import AttachTo, Detach
 from yolowatch.model.plan import Policy
-from yolowatch.model.printable import printable
 from yolowatch.model.service import ServiceConfig
+from yolowatch.model.view import FleetView, RunView
 
 _encode: Callable[[str, Mapping[str, Any]], bytes] = wire.encode
 _QUEUE_EVENTS = 8192
@@ -139,8 +128,10 @@ class _Service:
         self._discovery = Discovery(self._post, self._clock, uids, worth_a_hook, beat=look)
         stack.callback(self._discovery.close)
         self._surveyor = Surveyor(self._hands, self._clock)
-        self._workers = ThreadPoolExecutor(_WORKERS, "yolowatch-hands")
-        stack.callback(self._workers.shutdown, wait=False, cancel_futures=True)
+        self._performer = Performer(
+            self._hands, self._listener, self._surveyor, self._reacher, self._queue.put
+        )
+        stack.callback(self._performer.close)
         self._control = ControlListener(
             sockets / "control.sock", self._post, self._clock, config.control_group
         )
@@ -160,33 +151,43 @@ class _Service:
         )
         for number in _SIGNALS:
             signals.on(number, self._over.set, stack)
+        self._front = Front(
+            state,
+            self._journal,
+            self._clock,
+            partial(say, None),
+            self._thread_failed,
+            lambda: self.fleet.members,
+            self._view,
+            lambda: self.fleet.config.notifications,
+        )
+        stack.callback(self._front.close)
         if config.metrics is not None:
-            server = http.HttpServer(http.parse_address(config.metrics), self._publisher.page)
-            stack.callback(server.close)
-            self._publisher.failures = lambda: server.failures
-            server.start()
-            _say(None, f"metrics on {server.url}")
+            where = http.parse_address(config.metrics)
+            self._front.serve(where, config.web_config, self._publisher)
 
     def run(self) -> int:
-        for run, memento in recover.unfinished(self._journal, lambda text: _say(None, text)):
-            self._perform(self.fleet.restore(run, memento))
+        for run, memento in recover.unfinished(self._journal, lambda text: say(None, text)):
+            self._performer.perform(self.fleet.restore(run, memento))
+        self._front.recovered()
         self._listener.start()
         self._control.start()
         self._observers.start(self._thread_failed)
         threads.start("discovery", self._discovery.work, self._thread_failed)
-        _say(None, f"watching; hooks speak to {self._listener.path}")
+        say(None, f"watching; hooks speak to {self._listener.path}")
         self.manager.ready()
         while not self._over.is_set():
             event = self._next_event()
             began = self._clock.monotonic()
             self._take(event)
+            self._front.turned(event)
             self._publisher.count(self._clock.monotonic() - began)
             if isinstance(event, events.Tick) and event.at >= self._publish_at:
                 self._publish_at = event.at + _PUBLISH_SECONDS
                 self._publisher.publish()
                 self.manager.alive(self._clock.monotonic(), self._controller.sentence)
         self.manager.stopping()
-        _say(None, "stopped; trainings go on")
+        say(None, "stopped; trainings go on")
         return 0
 
     def _take(self, event: events.Event) -> None:
@@ -196,11 +197,16 @@ class _Service:
             case events.ConfigChanged():
                 self._controller.reconfigured(event)
             case _:
-                self._perform(self.fleet.step(event))
+                self._performer.perform(self.fleet.step(event))
+
+    def _view(self, runs: tuple[RunView, ...]) -> FleetView:
+        return view_of(
+            runs, self.fleet, self._controller.paused, self._observers.devices.readings()
+        )
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(
-            self._perform,
+            self._performer.perform,
             self._control.answer,
             proc.owner,
             self._observers.devices.readings,
@@ -212,11 +218,7 @@ class _Service:
         """As a person asked for it; answered when it is done."""
         verb = "attach" if isinstance(command, AttachTo) else "detach"
         policy = self.fleet.config.attach
-
-        def work() -> None:
-            said(self._reacher.command(verb, command.pid, policy))
-
-        threads.submit(self._workers, work, self._failed)
+        self._performer.submit(lambda: said(self._reacher.command(verb, command.pid, policy)))
 
     def _policy_of(self, run: str) -> Policy:
         member = self.fleet.members.get(run)
@@ -244,57 +246,6 @@ class _Service:
         self._queue.put(event)
         return True
 
-    def _perform(self, wanted: Sequence[Do]) -> list[str]:
-        """Do all of it; the sentences of what could not be put back."""
-        troubles: list[str] = []
-        for do in wanted:
-            run, action = do.run, do.action
-            match action:
-                case Say():
-                    _say(run, action.sentence)
-                case Signal():
-                    self._signal(action)
-                case Order():
-                    fields = {"id": action.number, "name": action.name, "value": action.value}
-                    self._listener.send(action.connection, _encode("order", fields))
-                case Watch():
-                    self._hands.watch(action.process)
-                case Adopt():
-                    self._work(partial(self._surveyor.survey, action))
-                case Attach():
-                    self._work(partial(self._reacher.attach, action))
-                case VaultCheckpoint() if run is not None:
-                    self._hands.vault(run, action)
-                case RunStep() if run is not None:
-                    self._work(partial(self._hands.step, run, action))
-                case RestoreFiles() if run is not None:
-                    found = self._hands.restore(run, action)
-                    for trouble in found:
-                        _say(run, trouble)
-                    troubles += found
-                case Forget() if run is not None:
-                    self._hands.forget(run)
-        return troubles
-
-    def _signal(self, action: Signal) -> None:
-        try:
-            self._hands.signal(action.process, action.number)
-        except OSError as error:
-            _say(None, f"process {action.process.pid} cannot be signalled ({error.strerror})")
-
-    def _work(self, effect: Callable[[], events.Event]) -> None:
-        """Have it done in a thread of its own, which answers with an event that is never lost."""
-        threads.submit(self._workers, lambda: self._queue.put(effect()), self._failed)
-
     def _thread_failed(self, name: str, trace: str) -> None:
         terminal.tell(trace)
-        _say(None, f"an internal error ended the thread {name}; the rest goes on")
-
-    def _failed(self, trace: str) -> None:
-        terminal.tell(trace)
-        _say(None, "an internal error ended a step; its run is left as it is")
-
-
-def _say(run: str | None, sentence: str) -> None:
-    name = "yolowatch" if run is None else f"yolowatch[{run}]"
-    terminal.tell(f"{name}: {printable(sentence, 2000)}")
+        say(None, f"an internal error ended the thread {name}; the rest goes on")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from yolowatch import __version__
 from yolowatch.daemon.core import Core
@@ -24,13 +25,24 @@ def fleet_view(
 ) -> FleetView:
     """All runs, those that are over at the end."""
     runs = [run_view(member) for member in fleet.members.values()]
-    runs.sort(key=lambda run: run.state in OVER)
+    return view_of(runs, fleet, paused, devices, config_path, config_trouble)
+
+
+def view_of(
+    runs: Iterable[RunView],
+    fleet: Fleet,
+    paused: bool,
+    devices: Iterable[DeviceReading] = (),
+    config_path: str | None = None,
+    config_trouble: str | None = None,
+) -> FleetView:
+    """These runs as the fleet's, those that are over at the end."""
     return FleetView(
         version=__version__,
         own_uid=fleet.own_uid,
         mode=fleet.config.mode,
         paused=paused,
-        runs=tuple(runs),
+        runs=tuple(sorted(runs, key=lambda run: run.state in OVER)),
         devices=tuple(map(_device, devices)),
         config_path=config_path,
         config_trouble=config_trouble,
@@ -38,8 +50,8 @@ def fleet_view(
     )
 
 
-def run_view(member: Member) -> RunView:
-    """One run of the fleet."""
+def run_view(member: Member, *, receipts: bool = True) -> RunView:
+    """One run of the fleet; without its receipts it is cheap."""
     core, adoption = member.core, member.adoption
     healing, state = core.healing, core.state()
     spec, place = state.spec or core.user, state.place
@@ -74,8 +86,15 @@ def run_view(member: Member) -> RunView:
         incidents=tuple(member.records.incidents.values()),
         plan=_plan(healing),
         replaced_files=len(healing.restorable),
-        receipts=tuple(r.to_json() for r in (*healing.receipts, *core.ordering.living.receipts)),
+        receipts=_receipts(member) if receipts else (),
     )
+
+
+def _receipts(member: Member) -> tuple[Mapping[str, Any], ...]:
+    """Of the attempts, and of what was changed in one that went on."""
+    core = member.core
+    told = (*core.healing.receipts, *core.ordering.living.receipts)
+    return tuple(each.to_json() for each in told)
 
 
 def _state(core: Core) -> str:

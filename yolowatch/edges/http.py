@@ -1,67 +1,47 @@
-"""The read-only HTTP door: `/metrics`, `/-/healthy` and `/-/ready`, nothing else.
+"""The read-only HTTP door: `/metrics`, `/-/healthy`, `/-/ready`, and the pages it is given.
 
-It serves what callables return and knows nothing of what they mean. A client that stalls, floods or
-asks for something else costs a thread for a bounded time; nothing is ever written to the terminal,
-which belongs to the training.
+It serves what callables return and knows nothing of what they mean. Who may come in is decided by
+`http_access`. A client that stalls, floods or asks for something else costs a thread for a bounded
+time; nothing is ever written to the terminal, which belongs to the training.
+
+The standard library's server, because each bound stands here in one line, and a scrape is one
+request: of the servers on PyPI none both cuts a client that drips and reads certificates again.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from http.client import LineTooLong
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from typing import Any
 
+from yolowatch.edges.clock import Clock, SystemClock
+from yolowatch.edges.http_access import Access, Guard
+from yolowatch.edges.http_address import Address, parse_address, resolve, sentence
+from yolowatch.edges.http_deadlines import Deadlines
+from yolowatch.edges.http_routes import PLAIN, Metrics, Page, Pages, Routes, plain
+from yolowatch.edges.http_shared import Shared
 from yolowatch.errors import AddressError
 
-Metrics = Callable[[str], tuple[str, bytes]]
-"""Content type and body for an Accept header, which may be empty."""
-
-_PLAIN = "text/plain; charset=utf-8"
-_EXAMPLE = "write HOST:PORT, for example 127.0.0.1:9480, or port 0 for a free one"
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where to listen; `host` is a name or an IP address without brackets, port 0 a free port."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+__all__ = ["Address", "HttpBounds", "HttpServer", "Page", "parse_address"]
 
 
 @dataclass(frozen=True)
 class HttpBounds:
     """What one server puts up with."""
 
-    connections: int = 32
+    connections: int = 96
     silence_seconds: float = 5.0  # between two pieces of a request
     request_seconds: float = 20.0  # for all of it, with its answer
-
-
-def parse_address(text: str) -> Address:
-    """HOST:PORT, with brackets around an IPv6 address; raises AddressError."""
-    host, colon, port = text.strip().rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-        if ":" not in host:
-            raise AddressError(f"{text!r} is no address: brackets are for IPv6; {_EXAMPLE}.")
-    elif ":" in host:
-        raise AddressError(
-            f"{text!r} is no address: put brackets around an IPv6 host, as in [::1]:9480."
-        )
-    if not colon or not host or any(each.isspace() or each in "/@[]" for each in host):
-        raise AddressError(f"{text!r} is no address: {_EXAMPLE}.")
-    if not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise AddressError(f"{text!r} has no port from 0 to 65535: {_EXAMPLE}.")
-    return Address(host, int(port))
+    request_bytes: int = 96 << 10  # of request line and headers
+    linger_seconds: float = 1.0  # in which what a refused client still sends is thrown away
 
 
 class HttpServer:
@@ -78,20 +58,31 @@ class HttpServer:
         *,
         healthy: Callable[[], bool] = lambda: True,
         ready: Callable[[], bool] = lambda: True,
+        pages: Pages = lambda path: None,
+        access: Access | None = None,
         bounds: HttpBounds = HttpBounds(),
+        clock: Clock | None = None,
     ) -> None:
-        family, target = _resolve(address)
+        family, target = resolve(address)
+        clock = clock or SystemClock()
+        self._access = access or Access(None, clock, lambda sentence: None)
+        routes = Routes(Shared(metrics), healthy, ready, Shared(pages))
         try:
-            self._server = _Server(family, target, _Pages(metrics, healthy, ready), bounds)
+            self._server = _Server(family, target, routes, self._access, bounds, clock)
         except OSError as error:
-            raise AddressError(_sentence(address, error)) from error
+            raise AddressError(sentence(address, error)) from error
         self.address = Address(address.host, int(self._server.server_address[1]))
         self._thread: threading.Thread | None = None
 
     @property
     def url(self) -> str:
         """Of the metrics page."""
-        return f"http://{self.address}/metrics"
+        return f"{'https' if self._access.encrypted else 'http'}://{self.address}/metrics"
+
+    @property
+    def exposed(self) -> bool:
+        """Whether it can be read from outside by anybody."""
+        return not self.address.is_loopback and not self._access.asks
 
     @property
     def failures(self) -> int:
@@ -100,6 +91,7 @@ class HttpServer:
 
     def start(self) -> None:
         """Serve in threads of its own until `close`."""
+        self._server.deadlines.start()
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="http", kwargs={"poll_interval": 0.2}
         )
@@ -112,44 +104,28 @@ class HttpServer:
             self._server.shutdown()
             self._thread.join()
             self._thread = None
+        self._server.deadlines.close()
         self._server.server_close()
-
-
-@dataclass(frozen=True)
-class _Pages:
-    metrics: Metrics
-    healthy: Callable[[], bool]
-    ready: Callable[[], bool]
-
-    def answer(self, path: str, accept: str) -> tuple[HTTPStatus, str, bytes]:
-        if path == "/metrics":
-            content_type, body = self.metrics(accept)
-            return HTTPStatus.OK, content_type, body
-        if path == "/-/healthy":
-            return _said(self.healthy(), "healthy")
-        if path == "/-/ready":
-            return _said(self.ready(), "ready")
-        if path == "/":
-            return HTTPStatus.OK, _PLAIN, b"yolowatch: see /metrics, /-/healthy and /-/ready\n"
-        return HTTPStatus.NOT_FOUND, _PLAIN, b"not found\n"
-
-
-def _said(is_so: bool, word: str) -> tuple[HTTPStatus, str, bytes]:
-    if is_so:
-        return HTTPStatus.OK, _PLAIN, f"{word}\n".encode()
-    return HTTPStatus.SERVICE_UNAVAILABLE, _PLAIN, f"not {word}\n".encode()
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 16
+    request_queue_size = 128
 
     def __init__(
-        self, family: int, target: tuple[Any, ...], pages: _Pages, bounds: HttpBounds
+        self,
+        family: int,
+        target: tuple[Any, ...],
+        routes: Routes,
+        access: Access,
+        bounds: HttpBounds,
+        clock: Clock,
     ) -> None:
         self.address_family = family
-        self.pages, self.bounds, self.failures = pages, bounds, 0
+        self.routes, self.access, self.bounds, self.failures = routes, access, bounds, 0
+        self.clock = clock
+        self.deadlines = Deadlines(bounds.request_seconds, clock)
         self._places = threading.BoundedSemaphore(bounds.connections)
         super().__init__(target, _Handler)
 
@@ -171,14 +147,36 @@ class _Server(ThreadingHTTPServer):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         # A drip of single bytes would renew the time limit of each read for ever.
-        deadline = threading.Timer(self.bounds.request_seconds, _cut, (request,))
-        deadline.daemon = True
-        deadline.start()
+        place = self.deadlines.begin(request)
         try:
-            super().process_request_thread(request, client_address)
+            request = self._opened(request, place)
+            if request is not None:
+                super().process_request_thread(request, client_address)
         finally:
-            deadline.cancel()
+            self.deadlines.end(place)
             self._places.release()
+
+    def _opened(self, request: socket.socket, place: int) -> socket.socket | None:
+        """The connection as it is spoken on; None where no handshake came about."""
+        request.settimeout(self.bounds.silence_seconds)
+        guard = self.access.guard()
+        if guard.context is None:
+            return request
+        try:
+            wrapped = guard.context.wrap_socket(
+                request, server_side=True, do_handshake_on_connect=False
+            )
+            self.deadlines.replace(place, wrapped)
+            try:
+                wrapped.do_handshake()
+                if guard.known(wrapped):
+                    return wrapped
+            except OSError:
+                pass
+            self.shutdown_request(wrapped)
+        except OSError:
+            self.shutdown_request(request)
+        return None
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         self.failures += 1
@@ -186,74 +184,90 @@ class _Server(ThreadingHTTPServer):
             request.sendall(b"HTTP/1.0 500 Internal Server Error\r\n\r\n")
 
 
-def _cut(request: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        request.shutdown(socket.SHUT_RDWR)
+class _Bounded:
+    """The client's bytes, of which a request may have so many."""
+
+    def __init__(self, stream: BufferedIOBase, most: int) -> None:
+        self._stream, self._left = stream, most
+
+    def readline(self, size: int = -1) -> bytes:
+        line = self._stream.readline(size)
+        self._left -= len(line)
+        if self._left < 0:
+            raise LineTooLong("header")  # answered with 431 by the base class
+        return line
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
     server_version = "yolowatch"
     sys_version = ""
-    error_content_type = _PLAIN
+    error_content_type = PLAIN
     error_message_format = "%(code)d\n"
 
     def setup(self) -> None:
-        self.request.settimeout(self.server.bounds.silence_seconds)
         super().setup()
+        self.guard: Guard = self.server.access.guard()
+        self.rfile: Any = _Bounded(self.rfile, self.server.bounds.request_bytes)
 
     def do_GET(self) -> None:
+        if not self.guard.passwords.allow(self.headers.get("Authorization")):
+            self._answer(HTTPStatus.UNAUTHORIZED, plain("a name and a password are needed"))
+            return
         path = self.path.partition("?")[0]
-        self._answer(*self.server.pages.answer(path, self.headers.get("Accept", "")))
+        self._answer(*self.server.routes.answer(path, self.headers.get("Accept", "")))
 
     do_HEAD = do_GET
 
     def _refuse(self) -> None:
-        self._answer(HTTPStatus.METHOD_NOT_ALLOWED, _PLAIN, b"only GET and HEAD\n")
+        self._answer(HTTPStatus.METHOD_NOT_ALLOWED, plain("only GET and HEAD"))
+        self._linger()
 
     do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = do_CONNECT = _refuse
 
-    def _answer(self, status: HTTPStatus, content_type: str, body: bytes) -> None:
-        self.send_response(status)
+    def _answer(self, status: HTTPStatus, page: Page) -> None:
+        headers = {
+            "Content-Type": page.content_type,
+            "Content-Length": str(len(page.body)),
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+        }
         if status is HTTPStatus.METHOD_NOT_ALLOWED:
-            self.send_header("Allow", "GET, HEAD")
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("X-Content-Type-Options", "nosniff")
+            headers["Allow"] = "GET, HEAD"
+        elif status is HTTPStatus.UNAUTHORIZED:
+            headers["WWW-Authenticate"] = 'Basic realm="yolowatch", charset="UTF-8"'
+        if page.policy:
+            headers["Content-Security-Policy"] = f"{page.policy}; frame-ancestors 'none'"
+            headers |= {"X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer"}
+        self.send_response(status)
+        for name, value in (headers | dict(self.guard.config.headers)).items():
+            self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            self.wfile.write(page.body)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer with the code alone: the base class would repeat parts of the request."""
         super().send_error(code)
+        self._linger()
+
+    def _linger(self) -> None:
+        """Let the answer arrive: closing on what was not read would take it away again."""
+        self.close_connection = True
+        if isinstance(self.connection, ssl.SSLSocket):
+            return
+        clock, end = self.server.clock, self.server.clock.monotonic()
+        end += self.server.bounds.linger_seconds
+        with contextlib.suppress(OSError):
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_WR)
+            while (left := end - clock.monotonic()) > 0:
+                self.connection.settimeout(left)
+                if not self.connection.recv(1 << 16):
+                    return
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing: the terminal is the training's."""
-
-
-def _resolve(address: Address) -> tuple[int, tuple[Any, ...]]:
-    try:
-        found = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-    except (OSError, UnicodeError) as error:
-        raise AddressError(
-            f"The host of {address} is unknown ({getattr(error, 'strerror', None) or error}): "
-            "give an IP address of this machine."
-        ) from error
-    family, _, _, _, target = found[0]
-    return family, target
-
-
-def _sentence(address: Address, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"The address {address} is in use: choose another port, or 0 for a free one."
-    if error.errno == errno.EACCES:
-        return (
-            f"Port {address.port} is reserved for root: choose one above 1023, or 0 for a free one."
-        )
-    if error.errno == errno.EADDRNOTAVAIL:
-        return f"{address.host} is no address of this machine: choose 127.0.0.1 or one that is."
-    return f"The address {address} cannot be listened on ({error.strerror}): choose another."

@@ -88,10 +88,17 @@ class JournalReader:
     def incidents(self, run: str) -> tuple[IncidentRecord, ...]:
         """All incidents of a run, oldest first."""
         rows = self._rows("SELECT * FROM incidents WHERE run = ? ORDER BY rowid", (run,))
-        return tuple(
-            _record(IncidentRecord, row, evidence=tuple(json.loads(row["evidence"])))
-            for row in rows
-        )
+        return tuple(map(_incident, rows))
+
+    def incident(self, identity: str) -> IncidentRecord | None:
+        """The incident of this id, of any run."""
+        rows = self._rows("SELECT * FROM incidents WHERE id = ?", (identity,))
+        return next(map(_incident, rows), None)
+
+    def latest_incidents(self, limit: int) -> tuple[IncidentRecord, ...]:
+        """The newest incidents of all runs, newest first."""
+        rows = self._rows("SELECT * FROM incidents ORDER BY rowid DESC LIMIT ?", (limit,))
+        return tuple(map(_incident, rows))
 
     def plans(self, run: str) -> tuple[PlanRecord, ...]:
         """All plans of a run with their steps, oldest first."""
@@ -147,6 +154,10 @@ class JournalReader:
 
 def _run(row: sqlite3.Row) -> RunRecord:
     return _record(RunRecord, row, command=tuple(json.loads(row["command"])), supervisor=_key(row))
+
+
+def _incident(row: sqlite3.Row) -> IncidentRecord:
+    return _record(IncidentRecord, row, evidence=tuple(json.loads(row["evidence"])))
 
 
 def _record(kind: Callable[..., R], row: sqlite3.Row, **computed: Any) -> R:

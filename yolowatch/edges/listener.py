@@ -25,6 +25,7 @@ from yolowatch.edges import proc
 from yolowatch.edges.clock import Clock
 from yolowatch.errors import AddressError
 from yolowatch.hook import wire
+from yolowatch.model.actions import Order
 from yolowatch.model.events import Event, HookConnected, HookGone, HookMessage, HookRefused, Post
 from yolowatch.model.identity import ProcessKey
 
@@ -38,6 +39,7 @@ _RETRY_SECONDS = 0.01
 _BREATH_SECONDS = 0.05
 _REMEMBERED_REFUSALS = 1024
 _BEAT_SECONDS = 5.0
+_encode: Callable[[str, Mapping[str, Any]], bytes] = wire.encode
 _decode: Callable[[bytes], tuple[str, Mapping[str, Any]]] = wire.decode
 
 
@@ -129,6 +131,11 @@ class Listener:
             except OSError:
                 return False
             return True
+
+    def order(self, order: Order) -> bool:
+        """Hand this order on; what does not arrive is not acknowledged, as the core will see."""
+        fields = {"id": order.number, "name": order.name, "value": order.value}
+        return self.send(order.connection, _encode("order", fields))
 
     def close(self) -> None:
         """End the thread, close every connection, remove the socket; doing it twice is harmless."""

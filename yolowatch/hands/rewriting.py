@@ -14,6 +14,7 @@ from pathlib import Path
 from yolowatch.edges import files, plain
 from yolowatch.edges.plan_notes import read_note, write_note
 from yolowatch.edges.vault import Vault
+from yolowatch.hands.difference import difference
 from yolowatch.model.receipt import FileChange
 
 MAX_BYTES = 64 << 20  # of a configuration or results file
@@ -56,7 +57,8 @@ class Rewriter:
         if new == old:
             return
         stored = self._vault.store_file(path)
-        change = FileChange(str(path), stored.sha256, files.sha256(new), str(stored.copy))
+        hashes = (stored.sha256, files.sha256(new))
+        change = FileChange(str(path), *hashes, str(stored.copy), difference(old, new))
         self._note(change)
         files.replace_file(path, new, files.sha256(old))
 
@@ -64,7 +66,9 @@ class Rewriter:
         others = tuple(each for each in self._noted if each.path != change.path)
         earlier = [e for e in self._noted if e.path == change.path and e.after == change.before]
         if earlier:  # edited twice by this plan: what the user had is what came before the first
-            change = FileChange(change.path, earlier[0].before, change.after, earlier[0].copy)
+            diffs = [each for each in (earlier[0].diff, change.diff) if each is not None]
+            user = (earlier[0].before, change.after, earlier[0].copy)
+            change = FileChange(change.path, *user, "\n".join(diffs) or None)
         self._noted = (*others, change)
         write_note(self._vault, self._name, plain.to_json(_Note(self._noted)).encode())
 

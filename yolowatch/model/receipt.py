@@ -24,6 +24,7 @@ class FileChange:
     before: str | None
     after: str | None
     copy: str | None  # where the original stands
+    diff: str | None = None  # what was changed, in lines, where that is known
 
 
 @dataclass(frozen=True)

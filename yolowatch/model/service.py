@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from yolowatch.model.attach import AttachPolicy
+from yolowatch.model.notifications import Notifications
 from yolowatch.model.plan import Policy
 
 MODES = ("observe", "recommend", "auto")
@@ -40,10 +41,12 @@ class ServiceConfig:
     mode: str = "recommend"
     attach: AttachPolicy = AttachPolicy.SAFE
     metrics: str | None = "127.0.0.1:9466"  # HOST:PORT; None: not served
+    web_config: str | None = None  # the file that says who may read there, and how it is encrypted
     control_group: str = "yolowatch"  # its members may see and command every run
     state_dir: str | None = None  # None: $XDG_STATE_HOME/yolowatch
     minimum_uid: int = 1000  # users below it are the system's
     others_grace_seconds: float = 60.0
+    notifications: Notifications = field(default_factory=Notifications)
     policy: Policy = field(default_factory=lambda: Policy(mode="recommend"))
     users: tuple[UserRule, ...] = ()
     directories: tuple[DirectoryRule, ...] = ()
