@@ -3,10 +3,10 @@
     python bench/exporter_cost.py [--seconds N] [--scrapes N] [--record]
 
 A stand-in for NVIDIA's library plays the GPUs; the processes on them exist and sleep. Both
-exporters run at once and are scraped alike: every 15 s while their time on the CPU is measured, then
-in turn for the times of a scrape. What the driver itself takes for its answers is in neither figure.
-Run it with .venv/bin/python; as root it takes a mount namespace of its own, so that no other
-daemon's socket is in the way.
+exporters run at once and are scraped alike: every 15 s while their time on the CPU is measured,
+then in turn for the times of a scrape. What the driver itself takes for its answers is in neither
+figure. Run it with .venv/bin/python; as root it takes a mount namespace of its own, so that no
+other daemon's socket is in the way.
 """
 
 from __future__ import annotations
