@@ -20,7 +20,8 @@ from tests.daemon.parts import FakeClock, FakeNvml
 from tests.daemon.scenes import Scene
 from tests.decide import build
 from tests.decide.corpus import NEIGHBOURS, RESUMED
-from yolowatch.edges import devices, proc
+from yolowatch.edges import proc
+from yolowatch.edges.devices import DeviceWatch
 from yolowatch.hands.memory import wait_step
 from yolowatch.model import events
 from yolowatch.model.actions import Finish, RunStep, Say
@@ -61,7 +62,7 @@ def driver(neighbour: ProcessKey, theirs: int = 22 * GIB, free: int = 1 << 20) -
 
 def see(scene: Scene, nvml: FakeNvml) -> None:
     """As the thread that asks the driver does."""
-    scene.step(events.DevicesSeen(devices.devices(nvml), scene.at))
+    scene.step(events.DevicesSeen(DeviceWatch(nvml).look(), scene.at))
     scene.wait(1.0)
 
 
