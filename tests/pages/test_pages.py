@@ -249,6 +249,28 @@ def test_standings(
     assert standing(outcome, receipt, waiting=waiting) is expected
 
 
+@pytest.mark.parametrize(
+    ("kind", "outcome", "expected"),
+    [
+        ("near-oom", None, Standing.WATCHED),
+        ("wedged-rank", None, Standing.ALARM),
+        ("of-another-version", None, Standing.WATCHED),
+        ("leak", "passed", Standing.PASSED),
+        ("leak", "passed: the attempt ended", Standing.PASSED),
+        ("leak", "a word of another version", Standing.PASSED),
+        ("foreseen-oom", "prevented", Standing.PREVENTED),
+        ("cuda-oom", "rescued", Standing.RESCUED),
+    ],
+)
+def test_what_is_only_seen_needs_nobody_but_for_an_alarm(
+    kind: str, outcome: str | None, expected: Standing
+) -> None:
+    found = standing(outcome, None, waiting=False, under_way=False, kind=kind)
+    assert found is expected
+    story = replace(EMPTY, kind=kind, outcome=outcome)
+    assert expected.value in shown(incident_page(story))
+
+
 # ---------------------------------------------------------------- the curve
 
 
