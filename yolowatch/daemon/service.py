@@ -51,11 +51,9 @@ from yolowatch.model.plan import Policy
 from yolowatch.model.service import ServiceConfig
 
 _encode: Callable[[str, Mapping[str, Any]], bytes] = wire.encode
-_QUEUE_EVENTS = 8192
-_TICK_SECONDS = 0.5
+_QUEUE_EVENTS, _TICK_SECONDS = 8192, 0.5
 _PUBLISH_SECONDS = 1.0  # nobody scrapes more often
 _WORKERS = 16  # runs whose remediations can be on their way at once
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -141,12 +139,11 @@ class _Service:
             self._watch = ConfigWatch(options.config_path, self._post, clock, options.documents)
             stack.callback(self._watch.close)
             self._watch.start()
-            signals.on(signal.SIGHUP, self._watch.reload, stack)
+            signals.on(stack, self._watch.reload, signal.SIGHUP)
         self._publisher = Publisher(
             self._watched, self._listener, self._queue.qsize, self._clock, self._observers
         )
-        for number in _SIGNALS:
-            signals.on(number, self._over.set, stack)
+        signals.on(stack, self._over.set, signal.SIGINT, signal.SIGTERM)
         shown = all_runs(self.fleet, self._controller, self._observers.devices)
         told = (partial(say, None), self._thread_failed)
         self._front = stack.enter_context(Front(state, self._journal, self._clock, *told, shown))
@@ -171,7 +168,8 @@ class _Service:
             if isinstance(event, events.Tick) and event.at >= self._publish_at:
                 self._publish_at = event.at + _PUBLISH_SECONDS
                 self._publisher.publish()
-                self.manager.alive(self._clock.monotonic(), self._controller.sentence)
+            if isinstance(event, events.Tick):
+                self.manager.alive(event.at, self._controller.sentence)
         self.manager.stopping()
         say(None, "stopped; trainings go on")
         return 0
