@@ -82,6 +82,7 @@ def test_a_healed_incident_from_failure_to_undo(healed: Story) -> None:
         "-batch: 16",
         "+batch: 4",
         "What was weighed and not taken",
+        "Went on from the checkpoint of epoch 12: the checkpoint is whole",
         "Epochs kept 12",
         "BatchNorm computes its statistics",
         f"yolowatch rollback {healed.subject.run}",

@@ -131,7 +131,7 @@ def incident_page(story: Story, *, home: str | None = None) -> str:
         short=tuple(each for each in story.evidence if len(each) <= _SHORT),
         later=wide is not None and any(each.later for each in wide.curves),
         costs_words=COST_WORDS,
-        costs=tuple(_costs(receipt["costs"])) if receipt is not None else (),
+        costs=tuple(_costs(receipt["costs"], receipt["resume"])) if receipt is not None else (),
         diffs=tuple(_diffs(receipt)) if receipt is not None else (),
         steps=tuple(_steps(story)),
         about=tuple(_about(story)),
@@ -218,7 +218,11 @@ def _batch(receipt: Mapping[str, Any]) -> Figure:
     return Figure("Effective batch", f"{effective}, as before", note)
 
 
-def _costs(costs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _costs(costs: Mapping[str, Any], resume: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    began = resume["start"].replace("-", " ")
+    if resume["start"] == "resume" and resume["epoch"] is not None:
+        began = f"from the checkpoint of epoch {resume['epoch'] + 1}"
+    yield "Went on", f"{began}: {resume['reason']}" if resume["reason"] else began
     yield "Epochs kept", str(costs["epochs_kept"])
     steps = costs["steps_lost"]
     yield "Training steps to do again", "unknown" if steps is None else str(steps)
