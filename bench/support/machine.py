@@ -39,6 +39,11 @@ def describe(trainer: str | Path, environment: Mapping[str, str]) -> dict[str, A
     asked = subprocess.run(
         [trainer, "-c", _VERSIONS], env=environment, capture_output=True, text=True, check=True
     )
+    return {**itself(), **json.loads(asked.stdout.splitlines()[-1])}
+
+
+def itself() -> dict[str, Any]:
+    """The machine alone, for what needs no trainer."""
     return {
         "date": datetime.date.today().isoformat(),
         "cpu": _cpu(),
@@ -46,7 +51,6 @@ def describe(trainer: str | Path, environment: Mapping[str, str]) -> dict[str, A
         "kernel": platform.release(),
         "machine": platform.machine(),
         "supervisor_python": platform.python_version(),
-        **json.loads(asked.stdout.splitlines()[-1]),
         "load_average": [round(value, 2) for value in os.getloadavg()],
     }
 
