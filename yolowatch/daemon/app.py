@@ -94,7 +94,8 @@ def supervise(options: Options, progress: Callable[[Core], None] | None = None) 
 
 class _Supervision:
     def __init__(self, options: Options, stack: contextlib.ExitStack) -> None:
-        self._say = _silent if options.quiet else _say
+        # The calibration runs of the demonstration are to say nothing.
+        self._say: Callable[[str], None] = (lambda _: None) if options.quiet else _say
         self._stack = stack
         self._claimed: str | None = None  # the directory whose lease was asked for
         self._queue: queue.Queue[events.Event] = queue.Queue(_QUEUE_EVENTS)
@@ -142,10 +143,9 @@ class _Supervision:
             lambda: watched, listener, self._queue.qsize, self._clock, self._observers
         )
         self._block_signals(stack)  # before any thread: they inherit it
-        told = (self._say, self._thread_failed)
         shown = only_run(self.core, self._records, options.command, options.policy)
-        self._front = Front(state, journal, self._clock, *told, *shown)
-        stack.callback(self._front.close)
+        told = (self._say, self._thread_failed)
+        self._front = stack.enter_context(Front(state, journal, self._clock, *told, shown))
         self._front.recovered()  # there was nothing to take up
         self._front.serve(options.metrics, options.web_config, self._publisher)
         stack.callback(self._end_threads)
@@ -288,7 +288,3 @@ class _Supervision:
 
 def _say(sentence: str) -> None:
     terminal.tell(f"yolowatch: {printable(sentence, 2000)}")
-
-
-def _silent(_sentence: str) -> None:
-    """Says nothing: for the calibration runs of the demonstration."""

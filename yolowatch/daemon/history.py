@@ -26,9 +26,13 @@ class History:
 
     def look(self, state: RunState) -> None:
         """Take in what was said since the last point, once that is old enough."""
-        newest = state.samples[-1].at if state.samples else self._until
-        if newest - self._until < EVERY_SECONDS:
+        if not state.samples:
             return
+        newest = state.samples[-1].at
+        if 0 <= newest - self._until < EVERY_SECONDS:
+            return
+        if newest < self._until:
+            self._until = float("-inf")  # the clock began anew, or another process speaks
         fresh = list(_since(state.samples, self._until))
         self._points.append(_point(fresh, state.attempt))
         self._until = newest

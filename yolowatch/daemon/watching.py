@@ -84,6 +84,7 @@ class Watching:
             earlier_capacity_bytes=None if before is None else before.memory.capacity_bytes,
             waited=waited and last is not None and last.verdict.kind is Kind.NOT_BACK,
             xids=_since(seen.xids, self._newest(seen)),
+            oom_kills=attempt.exited.oom_kills if attempt.exited is not None else None,
         )
 
     def _of(self, attempt: Attempt) -> _Seen:

@@ -13,7 +13,7 @@ from yolowatch.decide.combination import NOTHING
 from yolowatch.decide.combining import combinations
 from yolowatch.decide.forecast import Laws, needed_at_failure
 from yolowatch.decide.free import FreeLever, free_lever
-from yolowatch.decide.host import host_cause, host_lever
+from yolowatch.decide.host import Cause, host_cause, host_lever
 from yolowatch.decide.ladder import (
     MAX_REJECTED,
     Candidate,
@@ -175,9 +175,8 @@ def _plan_host(
     incident: str,
 ) -> Plan | Refusal:
     """A lever for the host's memory; the recipe may be unknown, since it is not touched."""
-    cause = host_cause(state, state.last_words) if state.last_words is not None else None
-    allowed = _allowed(user, policy)
-    lever = host_lever(state.spec, cause, earlier, allowed) if cause is not None else None
+    cause = host_cause(state, state.last_words) if state.last_words is not None else Cause.KILLED
+    lever = host_lever(state.spec, cause, earlier, _allowed(user, policy)) if cause else None
     if lever is None:
         return Refusal(incident, f"{verdict.sentence} No lever for that is left.")
     return _plan_free(lever, recipe, earlier, state, verdict, policy, incident)
