@@ -5,7 +5,7 @@
 Two trainers draw sizes from half to one and a half times the image size, under a capacity that only
 sizes above 1.2 times exceed: the middle between the highest peaks of two trainings that drew no
 larger ones, and only the next larger. Each seed trains three times: as it is, with a guarded start,
-and where an earlier run of the kind has taught its law. And a program that validates with a batch
+and where the two of before have taught their law. And a program that validates with a batch
 that would not fit. What counts is how often each had to be started again.
 
 What is complete is kept in the folder and not made again: the program may be interrupted, and
@@ -92,7 +92,8 @@ class Bench:
         peaks = []
         for largest in (next_size - STRIDE, next_size):
             training = _training(trainer, seed=3, largest=largest)
-            found = self.of(f"{trainer}-up-to-{largest}", training, mode="observe")
+            name = f"{trainer}-up-to-{largest}"
+            found = self.of(name, training, mode="observe", law=trainer)
             if found is None:
                 return None
             peaks.append(found["peak"])
@@ -128,6 +129,7 @@ def _figures(seen: Seen) -> dict[str, Any]:
         "before_validation": validations[0] if validations else None,
         "sizes": seen.sizes(),
         "ordered": [f"{e['levers'][0]['name']}: {e['levers'][0]['after']}" for e in live],
+        "plans": len(seen.shown.get("plans", [])),
         "incidents": [[e["kind"], e["outcome"]] for e in seen.shown.get("incidents", [])],
     }
 
@@ -153,11 +155,6 @@ def main() -> int:
 
 def _trained(bench: Bench, seeds: int) -> Any:
     capacities = {trainer: bench.capacity(trainer) for trainer in TRAINERS}
-    validation = bench.validation_capacity()
-    for trainer, capacity in capacities.items():
-        if capacity is not None:  # whoever teaches the law is none of the seeds
-            teacher = _training(trainer, seed=1000, capacity=capacity)
-            bench.of(f"{trainer}-teacher", teacher, law=trainer)
     for seed in range(seeds):
         for variant, policy in POLICIES.items():
             for trainer, capacity in capacities.items():
@@ -170,8 +167,8 @@ def _trained(bench: Bench, seeds: int) -> Any:
                 if found is not None:
                     first = first_above(seed, SIZE, RATIO)
                     yield {"case": "sizes", "variant": variant, "first_large": first, **found}
-        if validation is None:
-            continue
+    validation = bench.validation_capacity()
+    for seed in range(seeds) if validation is not None else ():
         changed = {"multi_scale": False, "validation_batch": VALIDATION_BATCH, "epochs": 1}
         training = _training("ultralytics", seed=seed, capacity=validation, **changed)
         found = bench.of(f"validation-{seed}", training)

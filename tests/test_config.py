@@ -29,6 +29,12 @@ margin: 0.1
 levers: [batch, validation batch]
 emergency: any
 widen_after_batches: 20
+prevention: false
+prevention_cooldown_seconds: 1
+leave_probability: 0.5
+release_cache: true
+guarded_start: true
+rescue: true
 attempts_without_progress: 5
 exit_grace_seconds: 30
 kill_grace_seconds: 2.5
@@ -42,6 +48,12 @@ vault_gib: 0.5
         levers=("validation batch", "batch"),
         emergency="any",
         widen_after_batches=20,
+        prevention=False,
+        prevention_cooldown_seconds=1.0,
+        leave_probability=0.5,
+        release_cache=True,
+        guarded_start=True,
+        rescue=True,
         attempts_without_progress=5,
         exit_grace_seconds=30.0,
         kill_grace_seconds=2.5,
@@ -49,7 +61,7 @@ vault_gib: 0.5
         keep_checkpoints=3,
         vault_gib=0.5,
     )
-    assert len(config.KEYS) == 10, "a new key belongs in here"
+    assert len(config.KEYS) == 16, "a new key belongs in here"
 
 
 def test_every_threshold_can_be_said() -> None:
@@ -85,6 +97,7 @@ def test_what_must_be_named_is_taken_where_it_is() -> None:
             "policy.yaml: more gpus is refused always: a training is not moved",
         ),
         ("levers: [bacth]", "policy.yaml: levers must be a list of some of: validation batch"),
+        ("rescue: 1", "policy.yaml: rescue must be true or false, not 1."),
         ("keep_checkpoints: 0", "keep_checkpoints must be a whole number from 1 to 100, not 0."),
         ("vault_gib: 0", "vault_gib must be GiB from 0.001 to 1000000, not 0."),
         ("keep_checkpoints: 2.5", "keep_checkpoints must be a whole number from 1 to 100"),

@@ -10,7 +10,11 @@ import pytest
 
 from tests.daemon.scenes import Scene, full_disk
 from tests.decide.build import GIB, linear_footprints
+from yolowatch.daemon.records import Records
+from yolowatch.decide.learning import key_of
+from yolowatch.model import events
 from yolowatch.model.actions import Order, Say
+from yolowatch.model.forecast import Lesson
 from yolowatch.model.plan import Policy
 
 POLICY = Policy(prevention_cooldown_seconds=5.0)
@@ -36,8 +40,8 @@ def started(folder: Path, policy: Policy = POLICY, **spec: Any) -> Scene:
 
 
 def window(scene: Scene, step: int, **place: Any) -> list[Order]:
-    told = {"phase": "forward", "step": step, "batch": 8, "height": 640, "width": 640, **place}
-    return orders(scene.tell("sample", **told, **MEMORY, seconds=1.0, steps=3))
+    told = {"phase": "forward", "step": step, "epoch": 0, "batch": 8, "height": 640, "width": 640}
+    return orders(scene.tell("sample", **{**told, **place}, **MEMORY, seconds=1.0, steps=3))
 
 
 def orders(actions: list[Any]) -> list[Order]:
@@ -167,7 +171,7 @@ def test_a_narrowed_range_comes_back_where_there_is_proven_room(tmp_path: Path) 
 def test_a_training_that_nothing_helps_leaves_at_the_end_of_its_epoch(tmp_path: Path) -> None:
     """And is started again with a smaller batch, as after a failure, with nothing lost."""
     scene = started(tmp_path, multi_scale=0.0, image_size_max=640, image_size_min=640)
-    scene.tell("sample", phase="forward", step=6, batch=8, height=640, width=640, **MEMORY)
+    window(scene, 60)
     order = leave(scene)
     assert order.name == "leave"
     scene.tell("ack", id=1, accepted=True)
@@ -196,6 +200,7 @@ def leave(scene: Scene) -> Order:
 
 def test_an_adopted_training_is_never_asked_to_leave(tmp_path: Path) -> None:
     scene = started(tmp_path, multi_scale=0.0, image_size_max=640, image_size_min=640)
+    window(scene, 60)
     scene.core.healing.adopted = True
     prints = linear_footprints(2 * GIB, 4600.0, [(8, side) for side in (320, 448, 512)])
     assert orders(scene.tell("footprints", items=[list(astuple(e)) for e in prints])) == []
@@ -230,3 +235,44 @@ def test_a_guarded_start_is_on_a_receipt(tmp_path: Path) -> None:
     assert receipt.verdict.sentence.startswith("A guarded start: in the first 8 batches")
     scene.describe(guarded=False)
     assert len(scene.core.ordering.living.receipts) == 1
+
+
+def test_an_earlier_runs_law_is_enough_before_the_first_batch(tmp_path: Path) -> None:
+    described = {"model": "m.yaml", "classes": 80, "gpu": "a GPU", "parameter_bytes": 10_000_000}
+    scene = Scene(tmp_path, POLICY, **{**USER, **described})
+    scene.start()
+    scene.tell("hello", python="3.12.0", torch="2.9.0")
+    scene.describe()
+    key = key_of(scene.core.state())
+    assert key is not None
+    assert window(scene, 0) == [], "nobody knows anything"
+    Records(scene.journal, scene.run, scene.said.append).learn(key, Lesson(1700.0, 1e7))
+    scene.step(events.ProcessExited(scene.process, 0, None, scene.at))
+
+    other = Scene(tmp_path, POLICY, **{**USER, **described})
+    other.start()
+    other.tell("hello", python="3.12.0", torch="2.9.0")
+    other.describe()
+    (order,) = window(other, 0)
+    assert order.name == "multi_scale"
+    assert order.value < 0.5
+
+
+def test_what_is_cached_is_given_back_first_where_the_policy_says_so(tmp_path: Path) -> None:
+    scene = started(tmp_path, replace(POLICY, release_cache=True), releasing=False)
+    order = ordered(scene)
+    assert (order.name, order.value) == ("release", 1.0)
+    scene.tell("ack", id=1, accepted=True)
+    scene.describe(releasing=True)
+    assert scene.steps()[-1] == ("order 1", "done")
+    scene.tell("released", seconds=0.25, bytes=3 * GIB)
+    scene.tell("released", seconds=0.5, bytes=GIB)
+    scene.at += 5
+    (second,) = measured(scene)
+    assert second.name == "multi_scale", "it was not enough"
+    scene.exit(0)
+    scene.gone()
+    (receipt,) = scene.core.ordering.living.receipts
+    assert receipt.costs.seconds_lost == 0.75
+    assert "given back 2 times, in 0.75 s in all, at most 3.0 GiB" in receipt.science[-1]
+    assert [each.outcome for each in scene.incidents()][-1] == "the training ended before"

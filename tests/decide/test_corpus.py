@@ -36,6 +36,7 @@ ALL, RUNS = tuple(cases()), tuple(sequences())
 OF_LIVING_RUNS = {
     Kind.FORESEEN,
     Kind.NEAR_OOM, Kind.THRASHING, Kind.LEAK, Kind.DENSE_BATCHES, Kind.WEDGED_RANK, Kind.HOST_LEAK,
+    Kind.FORESEEN,
 }  # fmt: skip
 AROUND = {Kind.FORESEEN, Kind.WEDGED_RANK, Kind.HOST_LEAK}
 """What no windows of one process show: test_watch has these, and test_prevent what is foreseen."""

@@ -40,7 +40,8 @@ PER_PIXEL = 2000.0
 
 def running(**spec: Any) -> RunState:
     run = state(None, (), attempt=0, **{**WIDE, **spec})
-    return replace(run, memory=Memory(capacity_bytes=CAPACITY))
+    memory, place = Memory(capacity_bytes=CAPACITY), Place(epoch=3, step=60)
+    return replace(run, memory=memory, place=place)
 
 
 def world(
@@ -111,6 +112,15 @@ def test_it_leaves_where_even_the_image_size_is_too_large() -> None:
     assert found.order == LEAVE
     never = replace(POLICY, leave_probability=1.0)
     assert prevent(running(), world(8000.0, share=0.1), never) is None
+
+
+@pytest.mark.parametrize(
+    "place", [Place(epoch=4, step=60), Place(step=60), Place(epoch=3, step=49), Place(epoch=3)]
+)
+def test_in_the_last_epoch_or_an_unknown_one_nobody_leaves(place: Place) -> None:
+    run = replace(running(epochs=5), place=place)
+    assert prevent(run, world(8000.0, share=0.1), POLICY) is None
+    assert prevent(running(epochs=5), world(8000.0, share=0.1), POLICY)
 
 
 def test_a_guarded_start_goes_by_the_bound_of_a_validation() -> None:

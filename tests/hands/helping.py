@@ -35,6 +35,7 @@ POLICY = {
     "emergency": "complete",
     "kill_grace_seconds": 5.0,
     "keep_checkpoints": 2,
+    "rescue": False,
     "vault_gib": 1.0,
     "grace_seconds": 0.0,
 }

@@ -23,6 +23,7 @@ from yolowatch.edges.clock import SystemClock
 from yolowatch.edges.listener import Listener
 from yolowatch.edges.stage import stage
 from yolowatch.hook import wire
+from yolowatch.hook.levers.departing import STATUS
 from yolowatch.model.events import Event, HookConnected, HookMessage
 
 pytestmark = [pytest.mark.trainers, pytest.mark.slow]
@@ -99,6 +100,13 @@ class Live:
         found: dict[str, Any] = answers[-1]
         return found
 
+    def ended(self) -> int:
+        """The status of the process, once it has ended by itself."""
+        assert self._process is not None
+        status = self._process.wait(LATEST_SECONDS)
+        time.sleep(0.5)  # its last messages are read by a thread
+        return status
+
     def range_in_force(self, ratio: float) -> list[int]:
         """Once the trainer itself says so: the sizes of the batches after that."""
         self.wait(lambda: abs(self.said("run")[-1]["multi_scale"] - ratio) < 1e-6)
@@ -144,12 +152,40 @@ def check(training: Live) -> None:
     assert training.said("fault") == []
 
 
+def check_validation(training: Live) -> None:
+    """A smaller validation batch, as the trainer itself tells."""
+    before = training.said("run")[-1]["validation_batch"]
+    assert before == 4
+    assert not training.order(6, "validation_batch", before + 1.0)["accepted"]
+    assert training.order(7, "validation_batch", 2.0)["accepted"]
+    training.wait(lambda: training.said("run")[-1]["validation_batch"] == 2)
+
+
+def check_leaving(training: Live, last: Path) -> None:
+    """It ends as soon as its epoch is saved, and says so; also one that saves nothing else."""
+    assert not last.exists()
+    assert training.order(8, "leave", 1.0)["accepted"]
+    status = training.ended()
+    assert status == STATUS, "not what a training that is done, or failed, ends with"
+    (left,) = training.said("left")
+    saved = training.said("checkpoint")[-1]
+    assert left["epoch"] == saved["epoch"]
+    assert Path(saved["path"]) == last
+    assert last.exists()
+    steps = -(-32 // 2) * (left["epoch"] + 1)
+    assert len(training.sizes()) == saved["step"] == steps, "nothing is trained after it"
+    assert training.said("bye") == []
+    assert training.said("fault") == []
+
+
 @pytest.mark.slice
 def test_ultralytics(scene: Scene) -> None:
     scene.data = make_images(scene.python, scene.root / "images", 32)
     command = scene.yolo("batch=2", "epochs=1000", "imgsz=128", "multi_scale=0.5", "save=False")
     with live(scene, command) as training:
         check(training)
+        check_validation(training)
+        check_leaving(training, scene.run_dir / "weights" / "last.pt")
 
 
 def test_yolov5(tmp_path: Path) -> None:
@@ -158,3 +194,6 @@ def test_yolov5(tmp_path: Path) -> None:
     command = training(scene, "yolov5", *words)
     with live(scene, command) as running:
         check(running)
+        check_validation(running)
+        refused = running.order(8, "leave", 1.0)
+        assert "no order of that name" in refused["reason"], "it would lose what it has trained"

@@ -50,11 +50,11 @@ def rescued(scene: Scene, command: tuple[str, ...]) -> dict[str, Any]:
 def check(shown: dict[str, Any]) -> None:
     """One process, a failure that was a real one, and a receipt for what has changed."""
     assert len(shown["attempts"]) == 1
-    (incident,) = shown["incidents"]
-    assert (incident["kind"], incident["outcome"]) == ("cpu-oom", "rescued")
+    # That memory was short may be reported besides.
+    (incident,) = [each for each in shown["incidents"] if each["outcome"] == "rescued"]
+    assert incident["kind"] == "cpu-oom"
     assert "out of memory in forward" in incident["sentence"]
-    (receipt,) = shown["receipts"]
-    assert receipt["levers"][0]["name"] == "checkpointing"
+    (receipt,) = [r for r in shown["receipts"] if r["levers"][0]["name"] == "checkpointing"]
     assert receipt["resume"]["start"] == "live"
     assert receipt["costs"]["steps_lost"] == 0
 
@@ -86,8 +86,8 @@ def test_a_validation(scene: Scene) -> None:
     assert done.returncode == 0, done.stdout[-4000:]
     shown = scene.shown()
     assert len(shown["attempts"]) == 1
-    assert {each["outcome"] for each in shown["incidents"]} == {"rescued"}
-    assert shown["receipts"][0]["levers"][0]["name"] == "validation batch"
+    assert "rescued" in {each["outcome"] for each in shown["incidents"]}
+    assert {r["levers"][0]["name"] for r in shown["receipts"]} == {"validation batch"}
     facts = [fact for fact in scene.facts() if fact["event"] == "on_val_start"]
     assert facts[-1]["validation_batch"] < facts[0]["validation_batch"]
     assert scene.epochs() == [1, 2]

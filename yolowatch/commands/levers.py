@@ -57,6 +57,8 @@ def page() -> str:
 def _shown(value: object) -> str:
     if isinstance(value, tuple):
         return "all but those"
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 

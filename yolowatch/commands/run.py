@@ -96,8 +96,9 @@ through: the exit status is the training's own."""
             arguments.web_config,
         )
         outcome = supervise(options)
+        core = outcome.core
         kept = StoryFiles(statedir.state_directory(arguments.state_dir, os.environ))
-        for receipt in outcome.core.healing.receipts:
+        for receipt in (*core.ordering.living.receipts, *core.healing.receipts):
             page = pages.kept_at(kept.page_of(receipt.incident))
             terminal.tell(pages.receipt(receipt.to_json(), sys.stderr) + page)
         return outcome.exit_status

@@ -90,7 +90,7 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any], str, str]] = {
         "prevention_cooldown_seconds",
         number(0.0, 3600.0),
         "seconds from 0 to 3600",
-        "how long nothing more is ordered after an order that prevents something",
+        "how long no other order of its kind follows one that prevents something",
     ),
     "leave_probability": (
         "leave_probability",
@@ -98,6 +98,13 @@ KEYS: dict[str, tuple[str, Callable[[Any], Any], str, str]] = {
         "a probability from 0 to 1",
         "from which probability of a failure on a training is restarted at the end of an epoch, "
         "where nothing can be changed while it runs; 1 is never",
+    ),
+    "release_cache": (
+        "release_cache",
+        truth,
+        "true or false",
+        "where memory is foreseen to run out, what is cached is first given back between training "
+        "and validation; the training stands still for that, and the receipt says how long",
     ),
     "guarded_start": (
         "guarded_start",

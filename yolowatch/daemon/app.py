@@ -13,10 +13,12 @@ import signal
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from yolowatch.daemon import threads
 from yolowatch.daemon.core import Core
+from yolowatch.daemon.counting import tell
 from yolowatch.daemon.exporting import Watched
 from yolowatch.daemon.front import Front, only_run
 from yolowatch.daemon.observing import Observers
@@ -37,6 +39,7 @@ from yolowatch.hands.vaulting import Vaults
 from yolowatch.model import events
 from yolowatch.model.actions import (
     Action,
+    CountBoxes,
     Finish,
     Launch,
     Order,
@@ -49,8 +52,7 @@ from yolowatch.model.actions import (
 from yolowatch.model.plan import Policy
 from yolowatch.model.printable import printable
 
-_QUEUE_EVENTS = 4096
-_TICK_SECONDS = 0.5
+_QUEUE_EVENTS, _TICK_SECONDS = 4096, 0.5
 _FROM_TERMINAL = 0x80  # SI_KERNEL: the terminal sent it to the whole foreground group
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
@@ -151,11 +153,8 @@ class _Supervision:
         stack.callback(self._end_threads)
         listener.start()
         self._observers.start(self._thread_failed)
-        for name, body in (
-            ("signals", self._receive_signals),
-            ("executor", self._execute),
-            ("vault", self._vaults.work),
-        ):
+        works = (self._receive_signals, self._execute, self._vaults.work)
+        for name, body in zip(("signals", "executor", "vault"), works, strict=True):
             threads.start(name, body, self._thread_failed)
 
     def _block_signals(self, stack: contextlib.ExitStack) -> None:
@@ -238,6 +237,9 @@ class _Supervision:
                     self._listener.order(action)
                 case VaultCheckpoint():
                     self._vaults.order(action)
+                case CountBoxes():
+                    counting = partial(tell, action, self._clock, self._queue.put)
+                    threads.start("labels", counting, self._thread_failed)
                 case RunStep():
                     self._steps.put(action)
                 case RestoreFiles():

@@ -45,7 +45,7 @@ class Core:
         self.user: RunSpec | None = None
         self.sights = Sights(records.run)
         self.healing = Healing(records, policy, adopted=adopted)
-        self.foreseeing = Foreseeing(records)
+        self.foreseeing = Foreseeing(records, self.healing)
         self.ordering = Ordering(records, self.healing, self.foreseeing)
         self._watching = Watching(records, self.healing, self.sights, self.foreseeing)
         self.verdicts: list[Verdict] = []
@@ -127,7 +127,7 @@ class Core:
         if isinstance(event, events.Started):
             self._started(event)
             return []
-        if self.sights.take(event) or not self._attempts:
+        if self.sights.take(event) or self.foreseeing.take(event) or not self._attempts:
             return []
         attempt = self._attempts[-1]
         if self.healing.under_way and isinstance(event, _OF_A_PROCESS):
@@ -271,6 +271,7 @@ class Core:
         self._records.ended(attempt.number, exited, verdict, attempt.last_epoch())
         self.healing.ended(attempt)
         self.foreseeing.ended(attempt)
+        self.ordering.living.ended(state)
         status = attempt.exit_status()
         if attempt.distrusted is not None:
             # It was ended on purpose: even if it says that all is well, the training is not done.

@@ -23,6 +23,7 @@ from yolowatch.model.actions import (
     Action,
     Adopt,
     Attach,
+    CountBoxes,
     Finish,
     Forget,
     RunStep,
@@ -77,6 +78,8 @@ class Fleet:
                 return self._each(event, lambda core: core.process == event.process)
             case events.StepDone() | events.StepFailed():
                 return self._step_ended(event)
+            case events.BoxesCounted():
+                return self._to(event.run, event)
             case events.CheckpointVaulted() | events.CheckpointRefused():
                 return self._to(self._by_checkpoint.get(event.path), event)
             case events.TrainingSeen():
@@ -91,7 +94,8 @@ class Fleet:
         """Go on with a run of a daemon before this one."""
         adoption = memento.adoption
         run_dir = memento.core.user.run_dir if memento.core.user is not None else None
-        member = self._member(run, adoption, run_dir, Records(self._journal, run, _ignore))
+        records = Records(self._journal, run, _ignore)
+        member = self._member(run, adoption, run_dir, records, memento.reason)
         done = self.perform(member, member.core.restore(memento.core))
         if member.core.over:
             return [*done, *self.perform(member, [Finish(0)])]
@@ -244,7 +248,7 @@ class Fleet:
         """Write down what the run has become, and only then hand its actions on."""
         memento: Memento | None = member.core.remember()
         if memento is not None and not member.core.over:
-            member.records.remember(RunMemento(member.adoption, memento))
+            member.records.remember(RunMemento(member.adoption, memento, member.reason))
         done: list[Do] = []
         for action in actions:
             if isinstance(action, RunStep):
@@ -257,6 +261,8 @@ class Fleet:
                 mine = [path for path, run in self._by_checkpoint.items() if run == member.run]
                 for path in mine[:-_CHECKPOINTS]:
                     del self._by_checkpoint[path]
+            elif isinstance(action, CountBoxes) and member.adoption.uid != self.own_uid:
+                continue  # what is another user's, only a process of that user's may look at
             elif isinstance(action, Say):
                 member.sentence = action.sentence
             done.append(Do(member.run, action))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from yolowatch.daemon.attempt import Attempt
 from yolowatch.daemon.records import Records
-from yolowatch.decide.prevent import LEAVE_LEVER, Preventive, foreseen
+from yolowatch.decide.prevent import LEAVE_LEVER, RELEASED_LEVER, Preventive, foreseen
 from yolowatch.decide.rescued import changes_of, verdict_of
 from yolowatch.model.actions import Action, Say
 from yolowatch.model.plan import GUARDED_BATCHES, Cost, Edits, LeverUse, Plan, Policy, Start
@@ -31,6 +31,7 @@ class Changed:
     verdict: Verdict
     receipt: Receipt | None = None
     widened: str | None = None  # the newest note that its range is wider again
+    over: bool = False  # its incident is closed
 
 
 class Living:
@@ -81,7 +82,7 @@ class Living:
     def in_force(self, plan_id: str, state: RunState, user: RunSpec) -> None:
         """The training has taken it: there is a receipt, and the incident is over."""
         changed = self._of(plan_id)
-        if changed is not None and changed.receipt is None:
+        if changed is not None and not changed.over:
             self._settle(changed, state, user, "prevented")
 
     def failed(self, plan_id: str, reason: str) -> None:
@@ -89,11 +90,34 @@ class Living:
         changed = self._of(plan_id)
         if changed is None:
             return
+        changed.over = True
         self._records.end_plan(plan_id, f"failed: {reason}")
         self._records.close(changed.plan.incident, f"failed: {reason}")
         if changed.receipt is not None:
             changed.receipt = replace(changed.receipt, outcome=f"failed: {reason}")
             self._records.receipt(changed.receipt)
+
+    def ended(self, state: RunState) -> None:
+        """The attempt has ended: what was ordered of it and has not come into force never will."""
+        for each in self._changes:
+            if each.plan.levers[0].name == RELEASED_LEVER:
+                self._stalled(each, state)
+            if not each.over:
+                self._records.end_plan(each.plan_id, "the training ended before")
+                self._records.close(each.plan.incident, "the training ended before")
+                each.over = True
+
+    def _stalled(self, changed: Changed, state: RunState) -> None:
+        """How long the training stood still to give memory back, and how much that was."""
+        told, receipt = state.released, changed.receipt
+        if receipt is None or receipt.attempt != state.attempt:
+            return
+        note = f"Cached memory was given back {told.times} times, in {told.seconds:.2f} s in all"
+        if told.most_bytes is not None:
+            note += f", at most {bytes_text(told.most_bytes)} at a time"
+        costs = replace(receipt.costs, seconds_lost=told.seconds)
+        changed.receipt = replace(receipt, science=(*receipt.science, f"{note}."), costs=costs)
+        self._records.receipt(changed.receipt)
 
     def widened(self, plan_id: str, note: str) -> bool:
         """Whether the range that is wider again was narrowed here; its receipt says so, once."""
@@ -155,6 +179,7 @@ class Living:
             run = self._records.run
             changed.receipt = _receipt(run, plan, changed.verdict, state, user, outcome)
             self._records.receipt(changed.receipt)
+        changed.over = True
         self._records.end_plan(changed.plan_id, outcome)
         self._records.close(plan.incident, outcome)
 

@@ -19,7 +19,7 @@ from yolowatch.daemon.healing import Healing
 from yolowatch.daemon.living import Living
 from yolowatch.daemon.preventing import Preventing
 from yolowatch.daemon.records import Records
-from yolowatch.decide.prevent import LEAVE, MULTI_SCALE, VALIDATION_BATCH, in_force
+from yolowatch.decide.prevent import MULTI_SCALE, RELEASE, VALIDATION_BATCH, in_force
 from yolowatch.decide.widening import wider
 from yolowatch.model import events
 from yolowatch.model.actions import Action, Order, Say
@@ -124,7 +124,7 @@ class Ordering:
         self._sent, step = None, state.place.step or 0
         if sent.name == MULTI_SCALE:
             self._kept, self._since_step = sent, step
-        if sent.name != LEAVE:
+        if sent.name in (MULTI_SCALE, VALIDATION_BATCH):
             attempt.edits = _edits(sent).over(attempt.edits or Edits())
         note = f"Since training batch {step} of attempt {attempt.number}, {_now(sent)}."
         self._records.done(events.StepDone(sent.plan, sent.step, note, at))
@@ -229,7 +229,8 @@ class Ordering:
 def _named(sent: _Sent) -> str:
     if sent.name == MULTI_SCALE:
         return f"a {'wider' if sent.widens else 'narrower'} range of sizes"
-    return "a smaller validation batch" if sent.name == VALIDATION_BATCH else "a planned restart"
+    names = {VALIDATION_BATCH: "a smaller validation batch", RELEASE: "releasing what is cached"}
+    return names.get(sent.name, "a planned restart")
 
 
 def _now(sent: _Sent) -> str:
@@ -242,6 +243,8 @@ def _now(sent: _Sent) -> str:
         )
     if sent.name == VALIDATION_BATCH:
         return f"validation takes {sent.value:g} images at a time"
+    if sent.name == RELEASE:
+        return "cached memory is given back between the phases"
     return "the training is to end with its epoch"
 
 

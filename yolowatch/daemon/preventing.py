@@ -42,7 +42,7 @@ class Preventing:
         self._foreseeing = foreseeing
         self._key: LawKey | None = None
         self._lesson: Lesson | None = None
-        self._not_before = float("-inf")
+        self._not_before: dict[str, float] = {}  # for each order
         self._recommended: set[tuple[int, str]] = set()  # attempt and order
         self._cannot_leave: int | None = None  # the attempt for which there is no plan
 
@@ -57,7 +57,9 @@ class Preventing:
     ) -> tuple[list[Action], Wanted | None]:
         """(what is to be said, the order that is wanted) after a message of this kind."""
         state, policy = attempt.states[connection], self._healing.acting_policy
-        if kind not in _TELLING or at < self._not_before:
+        # Before the first batch only an earlier run's law can tell, and what is in use by then.
+        first = kind == "sample" and not state.footprints and state.spec is not None
+        if kind not in _TELLING and not first:
             return [], None
         most_boxes = self._foreseeing.most_boxes
         found = prevent(
@@ -65,11 +67,13 @@ class Preventing:
         )
         if found is None or found.order in stopped:
             return [], None
+        if at < self._not_before.get(found.order, at):
+            return [], None
         if policy.mode != "auto":
             return self._recommend(attempt, found), None
         if found.order == LEAVE and not self._may_leave(attempt, user):
             return [], None
-        self._not_before = at + policy.prevention_cooldown_seconds
+        self._not_before[found.order] = at + policy.prevention_cooldown_seconds
         begun = self._living.begin(attempt, found, user, policy)
         return [], None if begun is None else (*begun, found)
 

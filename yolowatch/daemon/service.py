@@ -51,8 +51,7 @@ from yolowatch.model.plan import Policy
 from yolowatch.model.service import ServiceConfig
 
 _encode: Callable[[str, Mapping[str, Any]], bytes] = wire.encode
-_QUEUE_EVENTS = 8192
-_TICK_SECONDS = 0.5
+_QUEUE_EVENTS, _TICK_SECONDS = 8192, 0.5
 _PUBLISH_SECONDS = 1.0  # nobody scrapes more often
 _WORKERS = 16  # runs whose remediations can be on their way at once
 

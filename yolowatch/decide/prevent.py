@@ -17,17 +17,27 @@ from dataclasses import dataclass, replace
 from yolowatch.model.forecast import Outlook
 from yolowatch.model.plan import COSTS, Cost, Edits, LeverUse, Policy
 from yolowatch.model.quantity import bytes_text
-from yolowatch.model.run import RunSpec, RunState
+from yolowatch.model.run import Place, RunSpec, RunState
 from yolowatch.model.verdict import Kind, Verdict, Where
 
-MULTI_SCALE, VALIDATION_BATCH, LEAVE = "multi_scale", "validation_batch", "leave"
+MULTI_SCALE, VALIDATION_BATCH = "multi_scale", "validation_batch"
+RELEASE, LEAVE = "release", "leave"
 """The names of the orders."""
 LEAVE_LEVER = "planned restart"
+RELEASED_LEVER = "released cache"
 
 Looks = Callable[[RunSpec], Sequence[Outlook]]
 """What the run would meet if it were described like this."""
 
+_LEAVE_AFTER_BATCHES = 50
 _VALIDATION = "validation"
+_RELEASED = LeverUse(
+    RELEASED_LEVER,
+    Cost.FREE,
+    "cached memory kept",
+    "cached memory given back between the phases",
+    "what one phase has cached the next may not use",
+)
 
 
 @dataclass(frozen=True)
@@ -49,9 +59,10 @@ def prevent(state: RunState, looks: Looks, policy: Policy) -> Preventive | None:
         return None  # of several ranks one alone must not be changed
     if spec is None or spec.leaving or state.left is not None or state.last_words is not None:
         return None
-    for outlook in looks(spec):
+    # The next batch may be of the largest size; a validation comes at the end of an epoch.
+    for outlook in sorted(looks(spec), key=lambda each: each.phase.startswith(_VALIDATION)):
         if threatens(outlook) or (policy.guarded_start and _may_not_fit(outlook)):
-            found = _order(spec, outlook, looks, policy)
+            found = _order(spec, state.place, outlook, looks, policy)
             if found is not None:
                 return found
     return None
@@ -71,7 +82,11 @@ def _may_not_fit(outlook: Outlook) -> bool:
     return outlook.phase.startswith(_VALIDATION) and bound > capacity
 
 
-def _order(spec: RunSpec, outlook: Outlook, looks: Looks, policy: Policy) -> Preventive | None:
+def _order(
+    spec: RunSpec, place: Place, outlook: Outlook, looks: Looks, policy: Policy
+) -> Preventive | None:
+    if policy.release_cache and spec.releasing is False:
+        return Preventive(RELEASE, 1.0, Edits(), _RELEASED, outlook)
     validation = outlook.phase.startswith(_VALIDATION)
     changes = list(_smaller_validations(spec, policy) if validation else _narrower(spec, policy))
     looked = [(each, _of_its_kind(outlook, looks(each[2]))) for each in changes]
@@ -80,6 +95,10 @@ def _order(spec: RunSpec, outlook: Outlook, looks: Looks, policy: Policy) -> Pre
             if _fits(outlook, met, policy, surely=surely):
                 bound = max(each.bound_bytes or 0 for each in met)
                 return Preventive(order, value, edits, use, outlook, bound)
+    if place.epoch is None or spec.epochs is None or place.epoch + 1 >= spec.epochs:
+        return None  # there is no later epoch, or none is known
+    if place.step is None or place.step < _LEAVE_AFTER_BATCHES:
+        return None  # a restart is worth more than a first guess
     left = looked[-1][1] if looked else (outlook,)
     likely = max((each.probability or 0.0 for each in left), default=0.0)
     if validation or policy.leave_probability >= 1.0 or likely < policy.leave_probability:
@@ -158,8 +177,8 @@ def in_force(spec: RunSpec | None, order: str, value: float) -> bool:
     """Whether the trainer itself tells of what was ordered."""
     if spec is None:
         return False
-    if order == LEAVE:
-        return spec.leaving is True
+    if order in (LEAVE, RELEASE):
+        return (spec.leaving if order == LEAVE else spec.releasing) is True
     told = spec.multi_scale if order == MULTI_SCALE else spec.validation_batch
     return told is not None and abs(told - value) <= 1e-6
 

@@ -123,6 +123,7 @@ FIELDS = {
         "prunable": Bool(),  # whether torch-pruning is installed
         "eight_bit": Bool(),  # whether bitsandbytes is installed and has this optimizer
         "guarded": Bool(),  # the range of sizes is capped for the first batches; see `guarding.py`
+        "releasing": Bool(),  # cached memory is given back between the phases, as ordered
         "leaving": Bool(),  # the process ends as soon as this epoch is saved, as ordered
         "classes": _COUNT,
         "gpu": _NAME,  # its name, as its driver has it
@@ -186,6 +187,8 @@ FIELDS = {
         exception=_NAME,
         text=Str(1000),
     ),
+    # cached memory was given back between two phases, as ordered; the training stood still so long
+    "released": {"seconds": Float(), "bytes": _BYTES},
     # the process ends as ordered: this epoch is saved, and nothing after it was trained
     "left": {"epoch": _EPOCH},
 }

@@ -214,6 +214,15 @@ class HostSeen:
     at: float
 
 
+@dataclass(frozen=True)
+class BoxesCounted:
+    """The boxes of the densest image of a run's data set; None where that is not known."""
+
+    run: str
+    most: int | None
+    at: float
+
+
 Event = (
     Started
     | HookConnected
@@ -234,6 +243,7 @@ Event = (
     | ControlReceived
     | DevicesSeen
     | HostSeen
+    | BoxesCounted
 )
 
 Post = Callable[[Event], bool]

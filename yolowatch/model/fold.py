@@ -18,6 +18,7 @@ from yolowatch.model.run import (
     Memory,
     Place,
     Rank,
+    Released,
     Rescue,
     Retry,
     RunSpec,
@@ -96,6 +97,8 @@ def fold(state: RunState, kind: str, message: Fields, at: float) -> RunState:
         return replace(state, acks=(*state.acks, ack)[-MAX_ACKS:])
     if kind == "rescue":
         return _rescued(state, message, at)
+    if kind == "released":
+        return replace(state, released=_released(state.released, message))
     if kind == "left":
         return replace(state, left=message.get("epoch", state.left))
     if kind == "last_words":
@@ -160,6 +163,12 @@ def _fold_footprints(state: RunState, message: Fields) -> RunState:
     if len(kept) > MAX_FOOTPRINTS:
         kept = kept[:FIRST_FOOTPRINTS] + kept[FIRST_FOOTPRINTS - MAX_FOOTPRINTS :]
     return replace(state, footprints=kept)
+
+
+def _released(before: Released, message: Fields) -> Released:
+    told = [each for each in (before.most_bytes, message.get("bytes")) if each is not None]
+    seconds = before.seconds + message.get("seconds", 0.0)
+    return Released(before.times + 1, seconds, max(told, default=None))
 
 
 def _rescued(state: RunState, message: Fields, at: float) -> RunState:

@@ -154,8 +154,9 @@ class Policy:
     widen_after_batches: int = 200
     # What is foreseen is prevented in the training that runs, where its mode is auto.
     prevention: bool = True
-    prevention_cooldown_seconds: float = 5.0  # between two orders that prevent something
+    prevention_cooldown_seconds: float = 5.0  # between two orders of one kind
     leave_probability: float = 0.9  # from which on a training is ended to be started otherwise
+    release_cache: bool = False  # what is cached is given back between the phases, if need be
     guarded_start: bool = False  # no size above the image size in the first batches
     rescue: bool = False  # a step or a validation that fails runs again in the same process
     thresholds: Thresholds = field(default_factory=Thresholds)  # of the detectors

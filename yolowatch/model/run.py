@@ -58,6 +58,7 @@ class RunSpec:
     prunable: bool | None = None  # whether the package for it is there
     eight_bit: bool | None = None  # whether the package for 8-bit optimizers is there
     guarded: bool | None = None  # the range of sizes is capped for the first batches
+    releasing: bool | None = None  # it gives cached memory back between the phases
     leaving: bool | None = None  # it ends as soon as this epoch is saved
     classes: int | None = None
     gpu: str | None = None  # its name, as its driver has it
@@ -242,6 +243,15 @@ class Rescue:
 
 
 @dataclass(frozen=True)
+class Released:
+    """How often cached memory was given back, how long that took in all, and the most of it."""
+
+    times: int = 0
+    seconds: float = 0.0
+    most_bytes: int | None = None
+
+
+@dataclass(frozen=True)
 class RunState:
     """Everything the hooks of one attempt have said, folded."""
 
@@ -267,6 +277,7 @@ class RunState:
     retries: tuple[Retry, ...] = ()
     acks: tuple[Ack, ...] = ()
     rescues: tuple[Rescue, ...] = ()
+    released: Released = Released()
     left: int | None = None  # the epoch after which the process ends, as ordered
     messages: int = 0
 

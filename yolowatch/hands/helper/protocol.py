@@ -86,6 +86,7 @@ POLICY = Record(
     {
         "mode": Choice(("observe", "recommend", "auto")),
         "emergency": Choice(("never", "complete", "any")),
+        "rescue": Flag(),
         "kill_grace_seconds": Num(0.0, 3600.0),
         "keep_checkpoints": Int(1, 1000),
         "vault_gib": Num(0.0, 1e6),

@@ -29,6 +29,7 @@ from . import (
     guarding,
     host_memory,
     multi_scale,
+    releasing,
     validation_batch,
 )
 from .finishing import Unfinished
@@ -71,6 +72,8 @@ def set_up(loop):
     """Everything is built, and no epoch has begun: from here on orders are taken."""
     options, loader, size, stride = values_of(loop, "opt", "val_loader", "imgsz", "gs")
     departing.none()
+    releasing.none()
+    orders.take("release", 1.0, 1.0)
     if not options.nosave:
         orders.take("leave", 1.0, 1.0)
     if options.multi_scale:
@@ -102,6 +105,7 @@ def live(loop):
         "multi_scale": functools.partial(_order_multi_scale, loop.f_globals),
         "validation_batch": functools.partial(_order_validation_batch, loop),
         "leave": departing.order,
+        "release": releasing.order,
     }
 
 

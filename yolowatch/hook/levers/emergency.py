@@ -141,6 +141,11 @@ def _release(error, loop):
 def free():
     """Give back what nobody holds any more."""
     gc.collect()
+    give_back()
+
+
+def give_back():
+    """Give what is cached back to the device and to the system."""
     _trim_heap()
     cuda = sys.modules["torch"].cuda
     if cuda.is_initialized():

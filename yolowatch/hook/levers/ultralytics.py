@@ -31,6 +31,7 @@ from . import (
     host_memory,
     multi_scale,
     opt_in_ultralytics,
+    releasing,
     validation_batch,
 )
 from .finishing import Unfinished
@@ -131,7 +132,9 @@ def set_multi_scale(trainer, ratio):
 def take_orders(trainer):
     """A training is set up: which live changes it takes."""
     departing.none()
+    releasing.none()
     orders.take("leave", 1.0, 1.0)
+    orders.take("release", 1.0, 1.0)
     if trainer.args.task != "classify":  # which draws no sizes
         orders.take("multi_scale", 0.0, multi_scale.WIDEST_ORDER)
         drawing = sys.modules.get("ultralytics.models.yolo.detect.train")
@@ -152,6 +155,7 @@ def live(trainer):
         "multi_scale": functools.partial(_order_multi_scale, trainer),
         "validation_batch": functools.partial(_order_validation_batch, trainer),
         "leave": functools.partial(_order_leave, trainer),
+        "release": releasing.order,
     }
 
 

@@ -20,7 +20,7 @@ from ..agent import agent
 from ..frames import values_of
 from ..guard import around, entry
 from ..levers import callbacks_family as levers
-from ..levers import departing, emergency_callbacks_family, guarding, rescue
+from ..levers import departing, emergency_callbacks_family, guarding, releasing, rescue
 from ..place import place
 from . import optimizers
 from .callbacks_family_run import NEEDED, describe, describe_options, entry_of_training
@@ -204,6 +204,8 @@ def _epoch_trained(frame, _args, _kwargs):
     levers.epoch_trained(_loop_of(frame))
     place.trained_epoch = place.epoch
     place.phase = "validation"
+    if releasing.releasing.wanted:
+        releasing.between()
 
 
 def _validation_starts(_frame, _args, _kwargs):
@@ -228,6 +230,8 @@ def _epoch_end(_frame, args, _kwargs):
         agent.tell("epoch_end", epoch=place.epoch, validated=seen.validated)
     place.trained_epoch = None
     place.phase = "save"
+    if releasing.releasing.wanted:
+        releasing.between()
 
 
 def _model_saved(_frame, args, _kwargs):

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from ..levers import checkpointing, departing, guarding, host_memory, multi_scale
+from ..levers import checkpointing, departing, guarding, host_memory, multi_scale, releasing
 from ..place import place
 from . import layers
 from .ultralytics_run import allocator_settings, classes_of, gpu_of
@@ -81,6 +81,7 @@ def describe(values, configured_decay, program):
         frozen=layers.frozen(model),
         guarded=guarding.guard.active,
         leaving=departing.departure.wanted,
+        releasing=releasing.releasing.wanted,
         classes=classes_of(model),
         gpu=gpu_of(values["device"]),
     )

@@ -13,7 +13,7 @@ from .. import oom, orders, patches, settings
 from ..agent import agent
 from ..frames import values_of
 from ..guard import around, entry
-from ..levers import departing, emergency_ultralytics, guarding, rescue
+from ..levers import departing, emergency_ultralytics, guarding, releasing, rescue
 from ..levers import ultralytics as levers
 from ..place import place
 from . import optimizers
@@ -180,11 +180,15 @@ _EVENTS = {
 @entry
 def _validation_begins(*_args, **_kwargs):
     place.phase = "validation"
+    if releasing.releasing.wanted:
+        releasing.between()
 
 
 @entry
 def _validation_ends(*_args, **_kwargs):
     place.phase = "data"
+    if releasing.releasing.wanted:
+        releasing.between()
 
 
 def _loader_of(validator, *_args, **_kwargs):

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from ..levers import checkpointing, departing, eight_bit, guarding, host_memory, pruning
+from ..levers import checkpointing, departing, eight_bit, guarding, host_memory, pruning, releasing
 from ..place import place
 from . import layers
 
@@ -99,6 +99,7 @@ def describe(trainer):
         "eight_bit": eight_bit.available(),
         "guarded": guarding.guard.active,
         "leaving": departing.departure.wanted,
+        "releasing": releasing.releasing.wanted,
         "classes": classes_of(model),
         "gpu": gpu_of(trainer.device),
     }
