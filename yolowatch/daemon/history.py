@@ -27,10 +27,12 @@ class History:
     def look(self, state: RunState) -> None:
         """Take in what was said since the last point, once that is old enough."""
         if not state.samples:
-            return  # nothing was said yet
-        newest = state.samples[-1].at
-        if newest - self._until < EVERY_SECONDS:
             return
+        newest = state.samples[-1].at
+        if 0 <= newest - self._until < EVERY_SECONDS:
+            return
+        if newest < self._until:
+            self._until = float("-inf")  # the clock began anew, or another process speaks
         fresh = list(_since(state.samples, self._until))
         self._points.append(_point(fresh, state.attempt))
         self._until = newest
