@@ -8,6 +8,9 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 DEBIAN_PACKAGES := python3-venv libgl1 libglib2.0-0 libgomp1 systemd-container debootstrap chromium
 
+# What a wheel is made of, so that it is made anew when one of them has changed.
+SHIPPED = pyproject.toml README.md LICENSE $(shell find yolowatch -type f -not -name '*.pyc')
+
 # A slice may hold no test yet; pytest's exit status 5 says only that.
 OR_NOTHING := || test $$? -eq 5
 
@@ -109,12 +112,18 @@ $(VENV)/package.stamp: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --disable-pip-version-check -e '.[package]'
 	@touch $@ $(VENV)/runtime.stamp
 
-wheel: $(VENV)/package.stamp ## dist/yolowatch-VERSION-py3-none-any.whl
+wheel: dist/wheel.stamp ## dist/yolowatch-VERSION-py3-none-any.whl
+dist/wheel.stamp: $(VENV)/package.stamp $(SHIPPED)
 	rm -rf build/lib build/bdist.* dist/*.whl
 	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
+	@touch $@
 
-package: wheel ## a Debian package with its own libraries, for this machine's python3
+package: dist/package.stamp ## a Debian package with its own libraries, for this machine's python3
+	@echo dist/yolowatch_*.deb
+dist/package.stamp: dist/wheel.stamp $(shell find packaging systemd -type f)
+	rm -f dist/*.deb
 	BUILD_PYTHON=$(CURDIR)/$(BIN)/python packaging/deb.sh dist/yolowatch-*.whl dist
+	@touch $@
 
 install: wheel ## as a service; DESTDIR, PREFIX (/usr/local), SYSCONFDIR (/etc), TARGET_PYTHON
 	BUILD_PYTHON=$(CURDIR)/$(BIN)/python packaging/install.sh dist/yolowatch-*.whl

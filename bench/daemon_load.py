@@ -211,11 +211,7 @@ def main() -> int:
     parser.add_argument("--profile", action="store_true", help="print where the time goes")
     parser.add_argument("--record", action="store_true", help="write bench/results/")
     options = parser.parse_args()
-    if os.geteuid() == 0 and "YOLOWATCH_BENCH_ALONE" not in os.environ:
-        alone = 'mount -t tmpfs tmpfs /run && exec "$@"'
-        os.environ["YOLOWATCH_BENCH_ALONE"] = "1"
-        command = ["unshare", "-m", "sh", "-c", alone, "sh", sys.executable, *sys.argv]
-        os.execvp(command[0], command)
+    machine.alone()
     python = environments.trainer_python("ultralytics")
     with tempfile.TemporaryDirectory(prefix="yolowatch-bench-") as name:
         folder = Path(name)

@@ -111,6 +111,20 @@ def trainer_python(name: str) -> Path:
     return layer / "bin" / "python"
 
 
+def python_with(name: str, requirements: Sequence[str]) -> Path:
+    """The path of a Python with these packages and no torch: what a measurement compares with."""
+    own = Path(getattr(sys, "_base_executable", None) or sys.executable)
+    room = _cache("environments")
+    folder = room / f"{name}-py3.{sys.version_info.minor}-{_digest(tuple(requirements))}"
+    if not _is_ready(folder):
+        with _lock(room / "lock"):
+            if not _is_ready(folder):
+                _new_venv(folder, own)
+                _pip_install(folder, requirements)
+                (folder / "ready").touch()
+    return folder / "bin" / "python"
+
+
 def trainer_variables(settings: Path) -> dict[str, str]:
     """Environment variables that keep a trainer off the network and its settings in this folder.
 

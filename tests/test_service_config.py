@@ -13,6 +13,7 @@ from yolowatch import config
 from yolowatch.config import SERVICE_KEYS
 from yolowatch.errors import ConfigError
 from yolowatch.model.attach import AttachPolicy
+from yolowatch.model.notifications import Notifications
 from yolowatch.model.plan import Policy
 from yolowatch.model.service import MODES, DirectoryRule, ServiceConfig, UserRule
 
@@ -20,6 +21,8 @@ EVERYTHING = """
 mode: observe
 attach: preloaded
 metrics: "[::1]:9480"
+web_config: /etc/yolowatch/web.yaml
+notifications: {urls: ["json://ann:word@host/hook"], about: person, group_seconds: 5, per_hour: 3}
 control_group: gpu-operators
 state_dir: /var/lib/yolowatch
 minimum_uid: 500
@@ -50,6 +53,8 @@ def test_everything_can_be_said() -> None:
         mode="observe",
         attach=AttachPolicy.PRELOADED,
         metrics="[::1]:9480",
+        web_config="/etc/yolowatch/web.yaml",
+        notifications=Notifications(("json://ann:word@host/hook",), "person", 5.0, 3),
         control_group="gpu-operators",
         state_dir="/var/lib/yolowatch",
         minimum_uid=500,
@@ -66,6 +71,24 @@ def test_everything_can_be_said() -> None:
     )
     assert set(yaml.safe_load(EVERYTHING)) == set(SERVICE_KEYS)
     assert set(SERVICE_KEYS) == {each.name for each in fields(ServiceConfig)}
+
+
+def test_whom_to_tell_is_read_key_by_key() -> None:
+    urls = 'notifications: {urls: ["json://host/"], per_hour: 3}'
+    found = read(urls, "notifications: {about: person}").notifications
+    assert found == Notifications(("json://host/",), "person", per_hour=3)
+    assert read(urls, "notifications: {urls: []}").notifications.urls == ()
+    assert "json" not in repr(read(urls))
+
+
+@pytest.mark.parametrize(
+    "urls", ["s3cr3t-word", "[s3cr3t-word]", "[7]", "['json://s3cr3t-word with a blank']"]
+)
+def test_a_bad_url_is_never_shown(urls: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(f"notifications: {{urls: {urls}}}")
+    assert "s3cr3t-word" not in str(caught.value)
+    assert "urls" in str(caught.value)
 
 
 def test_a_later_document_replaces_values_and_adds_rules() -> None:

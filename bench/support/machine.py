@@ -22,11 +22,28 @@ _VERSIONS = (
 )
 
 
+def alone() -> None:
+    """As root go on in a mount namespace with a /run of its own: no other daemon's socket is there.
+
+    This very command is executed anew there.
+    """
+    if os.geteuid() == 0 and "YOLOWATCH_BENCH_ALONE" not in os.environ:
+        inside = 'mount -t tmpfs tmpfs /run && exec "$@"'
+        os.environ["YOLOWATCH_BENCH_ALONE"] = "1"
+        command = ["unshare", "-m", "sh", "-c", inside, "sh", sys.executable, *sys.argv]
+        os.execvp(command[0], command)
+
+
 def describe(trainer: str | Path, environment: Mapping[str, str]) -> dict[str, Any]:
     """The machine, as far as it says something of the figures, and the trainer's versions."""
     asked = subprocess.run(
         [trainer, "-c", _VERSIONS], env=environment, capture_output=True, text=True, check=True
     )
+    return {**itself(), **json.loads(asked.stdout.splitlines()[-1])}
+
+
+def itself() -> dict[str, Any]:
+    """The machine alone, for what needs no trainer."""
     return {
         "date": datetime.date.today().isoformat(),
         "cpu": _cpu(),
@@ -34,7 +51,6 @@ def describe(trainer: str | Path, environment: Mapping[str, str]) -> dict[str, A
         "kernel": platform.release(),
         "machine": platform.machine(),
         "supervisor_python": platform.python_version(),
-        **json.loads(asked.stdout.splitlines()[-1]),
         "load_average": [round(value, 2) for value in os.getloadavg()],
     }
 

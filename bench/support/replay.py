@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from statistics import median
 from typing import Any
 
@@ -62,8 +62,9 @@ def rows(name: str, run: Mapping[str, Any]) -> list[Row]:
     base = kernel["base"]
     for after, mark in kernel["marks"].items():
         forecast = foresee(told_until(run["messages"], mark["at"]))
-        points = [each.point_bytes for each in forecast.outlooks if each.point_bytes is not None]
-        bounds = [each.bound_bytes for each in forecast.outlooks if each.bound_bytes is not None]
+        looked = [*forecast.outlooks, *([forecast.later] if forecast.later else [])]
+        points = [each.point_bytes for each in looked if each.point_bytes is not None]
+        bounds = [each.bound_bytes for each in looked if each.bound_bytes is not None]
         if points and bounds:
             found.append(
                 Row(
@@ -88,3 +89,25 @@ def figures(rows: Sequence[Row]) -> dict[str, float]:
         "exceeded": sum(each.exceeded for each in rows),
         "median_caution": median(each.caution for each in rows),
     }
+
+
+def corpus(runs: Mapping[str, Mapping[str, Any]], after: int) -> dict[str, Any]:
+    """What the hook had said by this batch, small enough to be kept with the tests."""
+    kept = {}
+    for name, run in runs.items():
+        mark = run["kernel"]["marks"].get(str(after))
+        if mark is None:
+            continue
+        state = told_until(run["messages"], mark["at"])
+        spec = {k: v for k, v in vars(state.spec).items() if v is not None} if state.spec else {}
+        for hidden in ("run_dir", "data", "model"):  # paths of the machine that trained
+            spec.pop(hidden, None)
+        kept[name] = {
+            "spec": spec,
+            "footprints": [list(astuple(each)) for each in state.footprints],
+            "process_peak": state.memory.peak_bytes,
+            "step": state.place.step,
+            "base": run["kernel"]["base"],
+            "taken": run["kernel"]["peak"],
+        }
+    return kept

@@ -28,6 +28,8 @@ class Outcome:
     effective_kept: bool = True
     altered: tuple[str, ...] = ()  # levers that alter the result
     why: str = ""
+    at_once: bool = False  # whether the very first batch of all failed
+    orders: int = 0  # to the training that runs
 
 
 def _effective(case: Case, setting: Setting) -> bool:
@@ -39,19 +41,22 @@ def _retrying(
 ) -> Outcome:
     """Start again from the last epoch with what `smaller` says, until it finishes or gives up."""
     setting, begin, seconds, failures, lost, kept = case.setting, 0, 0.0, 0, 0, True
+    at_once = False
     for attempt in range(most + 1):
         end = play(case, setting, attempt=attempt, begin=begin)
         seconds += end.seconds
         kept = kept and _effective(case, setting)
         if end.failed is None:
-            return Outcome(True, failures, failures, seconds, lost, kept)
+            return Outcome(True, failures, failures, seconds, lost, kept, at_once=at_once)
+        at_once = at_once or (attempt == 0 and end.seconds == 0.0)
         failures, lost = failures + 1, lost + end.lost_steps
         changed = smaller(setting, end)
         if changed is None:
             break
         setting, begin = changed, end.completed
         seconds += RESTART_SECONDS
-    return Outcome(False, failures, max(failures - 1, 0), seconds, lost, kept)
+    restarts = max(failures - 1, 0)
+    return Outcome(False, failures, restarts, seconds, lost, kept, at_once=at_once)
 
 
 def stop(case: Case) -> Outcome:

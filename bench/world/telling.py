@@ -108,12 +108,13 @@ class Teller:
         if batch.phase == "training" and (batch.step + 1) % batch.accumulate == 0:
             self._prints.phase_end("optimizer")
 
-    def window(self, batch: Batch) -> None:
-        """What the hook sends about once a second."""
+    def window(self, batch: Batch) -> bool:
+        """What the hook sends about once a second; whether a batch was told of."""
+        self.fold("sample", {**self._place(batch), **self._memory(batch)})
         items = self._prints.take()
         if items:
             self.fold("footprints", {"items": items})
-        self.fold("sample", {**self._place(batch), **self._memory(batch)})
+        return bool(items)
 
     def fail(self, batch: Batch) -> None:
         """The last words: an allocation that did not fit, as torch words it."""

@@ -20,7 +20,7 @@ if (!executablePath) {
 const bundle = join(here, 'node_modules', '.bundle', 'app.js');
 await build({
   absWorkingDir: here, entryPoints: ['app.jsx'], outfile: bundle, bundle: true, logLevel: 'error', minify: true,
-  alias: {'react-router-dom-v5-compat': 'react-router-dom'},
+  alias: {'react-router-dom-v5-compat': 'react-router-dom', 'react-custom-scrollbars-2': './scrollbars.cjs'},
   loader: {'.js': 'jsx', '.svg': 'text', '.woff2': 'dataurl', '.woff': 'dataurl', '.ttf': 'dataurl', '.png': 'dataurl'},
   define: {'process.env.NODE_ENV': '"production"', global: 'window'},
 });

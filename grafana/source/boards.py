@@ -14,7 +14,7 @@ from typing import Any
 
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.models import dashboard
+from grafana_foundation_sdk.models import dashboard, table
 
 from grafana.source.panels import DATASOURCE, Panel
 
@@ -93,7 +93,7 @@ def text_of(made: builders.Dashboard) -> str:
     for number, panel in enumerate(built.panels or [], start=1):
         panel.id_val = number
         targets = getattr(panel, "targets", None) or []
-        if getattr(panel, "type_val", None) == "table":
+        if isinstance(panel, dashboard.Panel) and isinstance(panel.options, table.Options):
             panel.options.footer = None  # newer releases know it no more
         for letter, target in enumerate(targets):
             target.ref_id = chr(ord("A") + letter)

@@ -56,7 +56,7 @@ def _now() -> list[p.Panel]:
             "box without an NVIDIA driver shows nothing where it would answer.",
             columns,
             sort_by="Box",
-            height=7,
+            height=6,
         )
     ]
 

@@ -7,7 +7,7 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard
 from grafana.source import panels as p
 from grafana.source.boards import INSTANCE, board
 from grafana.source.marks import marks
-from grafana.source.panels import Query
+from grafana.source.panels import Query, Style
 from grafana.source.tables import Column, rows
 from grafana.source.words import (
     OF_BOX,
@@ -17,13 +17,16 @@ from grafana.source.words import (
     STATES,
     equal,
     happened,
+    headroom_at_peak,
     of,
     state_of_run,
 )
 
 _BY_RUN = "instance, run"
-_HEADROOM = f"min by ({_BY_RUN}) ({of('headroom_bytes', OF_BOX)} / {of('capacity_bytes', OF_BOX)})"
-_LIKELY = f"max by ({_BY_RUN}) ({of('forecast_oom_probability_ratio', OF_BOX)})"
+# What an attempt that has ended still says of itself concerns nobody.
+_LIVES = f"on ({_BY_RUN}) {of('run_state', OF_BOX, equal('yolowatch_run_state', 'training'))} == 1"
+_HEADROOM = f"({headroom_at_peak(_BY_RUN, OF_BOX)}) and {_LIVES}"
+_LIKELY = f"(max by ({_BY_RUN}) ({of('forecast_oom_probability_ratio', OF_BOX)})) and {_LIVES}"
 _GPU = "instance, gpu"
 
 
@@ -48,7 +51,7 @@ def dashboard() -> Dashboard:
 def _now() -> list[p.Panel]:
     def in_state(states: str) -> Query:
         held = of("run_state", OF_BOX, f'yolowatch_run_state=~"{states}"')
-        return Query(f"sum({held}) or vector(0)", "runs")
+        return Query(f"sum({held})", "runs")
 
     healed = of("incidents_closed_total", OF_BOX, equal("outcome", "healed"))
     return [
@@ -64,7 +67,7 @@ def _now() -> list[p.Panel]:
             "Likely to run out",
             "Runs whose forecast gives more than one chance in four of running out of memory.",
             "none",
-            Query(f"count({_LIKELY} > 0.25) or vector(0)", "runs"),
+            Query(f"sum(({_LIKELY}) > bool 0.25)", "runs"),
             steps=p.ANY_IS_NOTED,
             width=4,
         ),
@@ -80,7 +83,7 @@ def _now() -> list[p.Panel]:
             "Healed",
             "Incidents in the time shown that ended with the run training on or finished.",
             "none",
-            Query(f"round(sum(increase({healed}{RANGE}))) or vector(0)", "incidents"),
+            Query(f"round(sum(increase({healed}{RANGE})))", "incidents"),
             steps=((p.GREEN, None),),
             width=4,
         ),
@@ -104,10 +107,12 @@ def _now() -> list[p.Panel]:
 
 
 def _runs() -> list[p.Panel]:
-    facts = "instance, run, user, trainer, model"
+    facts = "instance, run, user, trainer, model, name"
+    name = '"name", "$1", "run_dir", ".*?([^/]*)"'
     columns = (
-        Column("", f"max by ({facts}) ({of('run_info', OF_BOX)})"),
+        Column("", f"max by ({facts}) (label_replace({of('run_info', OF_BOX)}, {name}))"),
         Column("Run", label="run", link=RUN_URL, width=100),
+        Column("Name", label="name", width=120),
         Column("State", state_of_run(_BY_RUN, OF_BOX), texts=STATES, width=110),
         Column("Box", label="instance", width=150),
         Column("User", label="user", width=90),
@@ -116,7 +121,7 @@ def _runs() -> list[p.Panel]:
         Column("Epoch", f"max by ({_BY_RUN}) ({of('run_epoch', OF_BOX)})", width=80),
         Column("of", f"max by ({_BY_RUN}) ({of('run_epochs', OF_BOX)})", width=60),
         Column("Headroom", _HEADROOM, unit="percentunit", steps=p.SHARE_LEFT, most=1, bar=True),
-        Column("Out of memory", _LIKELY, unit="percentunit", steps=p.PROBABILITY, width=120),
+        Column("Out of memory", _LIKELY, unit="percentunit", steps=p.PROBABILITY, width=125),
         Column(
             "A batch",
             f"max by ({_BY_RUN}) ({of('run_step_seconds', OF_BOX)})",
@@ -134,7 +139,7 @@ def _runs() -> list[p.Panel]:
         rows(
             "Runs",
             "Each run that a daemon knows, the ones with least headroom first. A click on a run "
-            "opens its dashboard. Headroom: what could still be allocated, of what it can have.",
+            "opens its dashboard. Headroom: what was left at the peak of the last 15 s.",
             columns,
             sort_by="Headroom",
         ),
@@ -151,8 +156,8 @@ def _memory() -> list[p.Panel]:
     return [
         p.graph(
             "Headroom",
-            "What each run could still allocate, of what it can have. Below 10 % it is watched "
-            "ten times a second.",
+            "What was left of each run's capacity at the peak of the last 15 s. Below 10 % it is "
+            "watched ten times a second.",
             "percentunit",
             Query(f"min by (run) ({_HEADROOM})", "{{run}}"),
             steps=((p.RED, None), (p.ORANGE, 0.05), (p.TRANSPARENT, 0.1)),
@@ -170,33 +175,39 @@ def _memory() -> list[p.Panel]:
 
 
 def _incidents() -> list[p.Panel]:
-    def each(metric: str, by: str, legend: str) -> Query:
-        return Query(f"sum by ({by}) (increase({of(metric, OF_BOX)}{RATE}))", legend)
+    memory, others = 'kind=~".*-oom"', 'kind!~".*-oom"'
+
+    def rises(*labels: str) -> str:
+        return f"round(sum(increase({of('incidents_total', OF_BOX, *labels)}{RATE})))"
+
+    def most(title: str, text: str, metric: str, by: str) -> p.Panel:
+        counted = Query(f"topk(7, {happened(metric, by, OF_BOX)} > 0)", f"{{{{{by}}}}}")
+        return p.gauges(title, text, "none", counted, steps=p.PLAIN, width=6, none="none")
 
     return [
         p.graph(
             "Incidents",
-            "What went wrong with runs, by kind. Handled ones cost a trainer a batch, no more.",
+            "What went wrong with runs: lack of memory that happened, was handled or was foreseen, "
+            "and everything else.",
             "none",
-            each("incidents_total", "kind", "{{kind}}"),
-            width=8,
+            Query(rises(memory), "memory"),
+            Query(rises(others), "others"),
+            width=6,
             bars=True,
+            styles=(Style("memory", p.RED), Style("others", p.YELLOW)),
         ),
-        p.graph(
+        most("By kind", "The same in the time shown, by kind.", "incidents_total", "kind"),
+        most(
             "How they ended",
-            "Incidents that are over, by outcome: refused and failed ones need a person.",
-            "none",
-            each("incidents_closed_total", "outcome", "{{outcome}}"),
-            width=8,
-            bars=True,
+            "Incidents that ended in the time shown: refused and failed ones need a person.",
+            "incidents_closed_total",
+            "outcome",
         ),
-        p.gauges(
+        most(
             "Levers used",
             "Remediations that were begun in the time shown, by lever.",
-            "none",
-            Query(f"topk(8, {happened('remediations_total', 'lever', OF_BOX)})", "{{lever}}"),
-            steps=p.PLAIN,
-            width=8,
+            "remediations_total",
+            "lever",
         ),
     ]
 
@@ -223,7 +234,14 @@ def _gpus() -> list[p.Panel]:
             bar=True,
         ),
         Column("Free", gpu("gpu_free_bytes"), unit="bytes", width=100),
-        Column("Busy", gpu("gpu_utilization_ratio"), unit="percentunit", most=1, bar=True),
+        Column(
+            "Busy",
+            gpu("gpu_utilization_ratio"),
+            unit="percentunit",
+            steps=p.PLAIN,
+            most=1,
+            bar=True,
+        ),
         Column("Processes", gpu("gpu_processes"), width=90),
         Column(
             "Temperature",

@@ -67,7 +67,7 @@ def _memory() -> list[p.Panel]:
         Column("Process", label="pid", width=100),
         Column("User", label="user", width=110),
         Column("Run", label="run", link=RUN_URL, width=110),
-        Column("Memory", held, unit="bytes", bar=True),
+        Column("Memory", held, unit="bytes", steps=p.PLAIN, bar=True),
     )
     return [
         p.graph(

@@ -100,7 +100,8 @@ def graph(
     """Figures over time; with `steps` their thresholds are drawn behind them."""
     panel = timeseries.Panel().title(title).description(description).unit(unit)
     panel.datasource(DATASOURCE).span(width).height(height).min(0)
-    panel.line_width(1 if stacked or bars else 2).fill_opacity(60 if stacked or bars else 8)
+    panel.line_width(1 if stacked or bars else 2)
+    panel.fill_opacity(60 if stacked or bars else 10 if len(queries) == 1 else 0)
     panel.show_points(common.VisibilityMode.NEVER).span_nulls(False)
     panel.draw_style(common.GraphDrawStyle.BARS if bars else common.GraphDrawStyle.LINE)
     if stacked or bars:
@@ -193,7 +194,9 @@ def gauges(
     panel.thresholds(thresholds(steps)).color_scheme(_by(dashboard.FieldColorModeId.THRESHOLDS))
     panel.orientation(common.VizOrientation.HORIZONTAL)
     panel.display_mode(common.BarGaugeDisplayMode.BASIC).show_unfilled(True)
-    panel.value_mode(common.BarGaugeValueMode.COLOR).sizing(common.BarGaugeSizing.AUTO)
+    panel.text(common_builders.VizTextDisplayOptions().title_size(13).value_size(15))
+    panel.value_mode(common.BarGaugeValueMode.COLOR).sizing(common.BarGaugeSizing.MANUAL)
+    panel.min_viz_height(16).max_viz_height(32)
     panel.reduce_options(
         common_builders.ReduceDataOptions().calcs(["lastNotNull"]).fields("").values(False)
     )

@@ -11,7 +11,7 @@ from grafana.source.panels import Query
 from grafana.source.run_memory import memory
 from grafana.source.run_training import hook, host, training
 from grafana.source.tables import Column, rows
-from grafana.source.words import OF_BOX, RUN, STATES, of, of_run, state_of_run
+from grafana.source.words import OF_BOX, RUN, STATES, headroom_at_peak, of, of_run, state_of_run
 
 _VARIABLES = (
     INSTANCE,
@@ -52,7 +52,6 @@ def dashboard() -> Dashboard:
 
 
 def _now() -> list[p.Panel]:
-    headroom = f"min({of('headroom_bytes', *RUN)} / {of('capacity_bytes', *RUN)})"
     facts = (
         ("User", "user"), ("Trainer", "trainer"), ("Version", "trainer_version"),
         ("Model", "model"), ("Task", "task"), ("Precision", "precision"), ("torch", "torch"),
@@ -69,9 +68,9 @@ def _now() -> list[p.Panel]:
         ),
         p.figure(
             "Headroom",
-            "What could still be allocated, of what the run can have; of the fullest rank.",
+            "What was left of the capacity at the peak of the last 15 s; of the fullest rank.",
             "percentunit",
-            Query(headroom),
+            Query(headroom_at_peak("run", *RUN)),
             steps=p.SHARE_LEFT,
             sparkline=True,
             decimals=1,
@@ -115,8 +114,8 @@ def _now() -> list[p.Panel]:
 def _remedies() -> list[p.Panel]:
     def so_far(title: str, text: str, metric: str, by: str, steps: p.Steps) -> p.Panel:
         counted = f"topk(6, sum by ({by}) ({of(metric, *RUN)}) > 0)"
-        return p.gauges(title, text, "none", Query(counted, f"{{{{{by}}}}}"), steps=steps, width=6,
-                        none="none")  # fmt: skip
+        shown = Query(counted, f"{{{{{by}}}}}")
+        return p.gauges(title, text, "none", shown, steps=steps, width=6, height=5, none="none")
 
     return [
         so_far("Incidents", "What went wrong, by kind.", "incidents_total", "kind", p.PLAIN),

@@ -24,7 +24,7 @@ def training() -> list[p.Panel]:
     images = f"{of_run('run_batch_size')} / {of_run('run_step_seconds')}"
     return [
         p.timeline("States", "What the run was doing.", Query(state_of_run("run", *RUN), "{{run}}"),
-                   STATES, width=24, height=4),
+                   STATES, width=24, height=3),
         p.timeline(
             "Phases",
             "In which phase a scrape found the run. Long stripes of data: it waits for its images.",

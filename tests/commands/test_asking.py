@@ -15,6 +15,7 @@ from yolowatch.commands.main import main
 from yolowatch.edges import control_client
 from yolowatch.errors import ServiceError
 from yolowatch.model.control import Approve, Pause, ResumeRun, Rollback
+from yolowatch.model.forecast import Outlook
 
 
 @pytest.fixture
@@ -78,6 +79,16 @@ def test_status_of_one_run_says_all_of_it(daemon: Daemon, capsys: Captured) -> N
     assert "p7 waits for approval: it is predicted to fit" in text
     assert "batch 64 becomes 32" in text
     assert "yolowatch approve b0b0c3d4" in text
+
+
+def test_status_of_one_run_says_what_is_still_to_come(daemon: Daemon, capsys: Captured) -> None:
+    worst = Outlook("validation", 9 << 30, 11 << 30, 0.25, 10 << 30)
+    daemon.view = replace(VIEW, runs=(replace(TRAINING, outlook=worst),))
+    text = " ".join(said(capsys, "status", "a1b2").split())
+    assert "forecast 9.0 GiB in validation, in 99 of 100 cases at most 11.0 GiB" in text
+    assert "probability of too little memory 25%" in text
+    run = json.loads(said(capsys, "status", "--json", "a1b2"))["run"]
+    assert run["outlook"]["bound_bytes"] == 11 << 30
 
 
 def test_what_a_training_says_is_made_harmless(daemon: Daemon, capsys: Captured) -> None:

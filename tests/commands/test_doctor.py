@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.commands.door import Door
 
@@ -65,3 +67,19 @@ def test_a_policy_file_is_checked_too(door: Door, tmp_path: Path) -> None:
     path.write_text("marign: 1\n")
     done = door("check-config", "--policy", str(path))
     assert (done.returncode, "'margin'" in done.stderr) == (121, True)
+
+
+def test_a_certificate_that_has_expired_is_found_and_named(door: Door, tmp_path: Path) -> None:
+    until = datetime.now(timezone.utc) - timedelta(days=1)
+    made = trustme.CA().issue_cert("box", not_before=until - timedelta(days=9), not_after=until)
+    made.private_key_pem.write_to_path(tmp_path / "key.pem")
+    made.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    web, file = tmp_path / "web.yaml", tmp_path / "yolowatch.yaml"
+    web.write_text("tls_server_config: {cert_file: cert.pem, key_file: key.pem}")
+    file.write_text(f"web_config: {web}\nmetrics: none\n")
+    said = door("doctor", "--cpu", "--config", file).stdout
+    assert f"The certificate {tmp_path}/cert.pem is of no use: certificate has expired." in said
+    refused = door.refuses(121, "check-config", file)
+    assert "certificate has expired; renew it" in refused
+    web.write_text("tls_server_config: {cert: x}")
+    assert "name a file in cert_file" in door("doctor", "--cpu", "--config", file).stdout

@@ -76,12 +76,15 @@ class FakeHands:
 class FakeNvml:
     """One GPU on which these pids compute, reading by reading; None is unreadable.
 
-    `free` is what it has free, in bytes, reading by reading; empty is unreadable.
+    `free` is what it has free, in bytes, reading by reading; empty is unreadable. `used` is what
+    each pid holds.
     """
 
     readings: list[set[int] | None]
     free: list[int] = field(default_factory=list)
     asked: int = 0
+    used: dict[int, int] = field(default_factory=dict)
+    total: int | None = None
 
     @property
     def reason(self) -> str | None:
@@ -89,12 +92,16 @@ class FakeNvml:
 
     def devices(self) -> tuple[DeviceReading, ...]:
         free = self.free[min(self.asked, len(self.free) - 1)] if self.free else None
-        return (DeviceReading(0, free_bytes=free),)
+        return (DeviceReading(0, total_bytes=self.total, free_bytes=free),)
 
     def processes(self, index: int) -> tuple[GpuProcess, ...] | None:
         pids = self.readings[min(self.asked, len(self.readings) - 1)]
         self.asked += 1
-        return None if pids is None else tuple(GpuProcess(pid, None) for pid in pids)
+        return (
+            None
+            if pids is None
+            else tuple(GpuProcess(pid, self.used.get(pid)) for pid in sorted(pids))
+        )
 
     def close(self) -> None:
         """There is no driver."""

@@ -27,7 +27,7 @@ def scene(tmp_path: Path) -> Scene:
 
 def shown(scene: Scene, ledger: Ledger | None = None, **facts: str) -> RunMetrics:
     watched = Watched(scene.core, scene.records, **facts)
-    return run_metrics(scene.run, watched, scene.core.state(), ledger or Ledger())
+    return run_metrics(scene.run, watched, scene.core.state(), ledger or Ledger(), scene.at)
 
 
 def trained(scene: Scene, steps: int, **fields: object) -> None:
@@ -79,6 +79,7 @@ def test_what_was_started_again_and_fails_for_another_reason(scene: Scene) -> No
     assert found.phase == "failed"
     assert found.remediations == found.remediation_failures == {"batch": 1}
     assert found.outcomes == {"failed": 1}
+    assert found.state.spec == scene.core.user, "it has said nothing, and is still the user's run"
 
 
 def test_a_step_that_cannot_be_carried_out_is_a_failure_of_the_remedy(scene: Scene) -> None:
@@ -172,7 +173,11 @@ def test_what_others_see_of_the_run_is_exported_with_it(scene: Scene) -> None:
     found = shown(scene, user="ann", mode="auto")
     assert (scene.core.sights.devices, scene.core.sights.devices_at) == (seen, 101.0)
     assert (found.host, scene.core.sights.host_at) == (held, 102.0)
-    assert found.outlook == worst
+    assert found.outlooks == (worst,)
+    old = run_metrics(
+        scene.run, Watched(scene.core, scene.records), scene.core.state(), Ledger(), 1e6
+    )
+    assert old.host == RunHost(), "what was seen long ago is not known any more"
     assert (found.user, found.mode) == ("ann", "auto")
     assert found.pids == {10}
     scene.exit(0)
@@ -217,12 +222,13 @@ def test_what_is_trained_after_a_remedy_was_saved(scene: Scene) -> None:
     assert noted(scene, ledger, 0.0) == Spent(), "the user's own attempt saves nothing"
     scene.run_out_of_memory()
     scene.carry_out()
-    noted(scene, ledger, 50.0)
+    noted(scene, ledger, 250.0)
     scene.connect(2)
     trained_again(scene)
-    noted(scene, ledger, 60.0)
+    noted(scene, ledger, 260.0)
     scene.tell("sample", 2, phase="forward", step=12, seconds=1.0, steps=1)
-    spent = noted(scene, ledger, 70.0)
+    spent = noted(scene, ledger, 270.0)
+    assert ledger.remedied_at == 1000.0 + 100.0, "when the attempt was started, by the wall clock"
     assert (spent.steps_saved, spent.device_seconds_saved) == (12, 20.0)
     (receipt,) = scene.core.healing.receipts
     assert receipt.costs.steps_lost is not None

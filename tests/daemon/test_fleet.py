@@ -19,6 +19,8 @@ from yolowatch.model import events
 from yolowatch.model.actions import Adopt, Attach, Finish, Forget, RunStep, Say, Watch
 from yolowatch.model.adoption import Adoption
 from yolowatch.model.attach import AttachPolicy
+from yolowatch.model.device import DeviceReading
+from yolowatch.model.host import RunHost
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.service import ServiceConfig, UserRule
 
@@ -110,6 +112,23 @@ def test_the_launcher_of_ranks_is_what_is_adopted(scene: Scene) -> None:
     core = scene.fleet.members[run].core
     assert core.process == LAUNCHER
     assert core.state().ranks == 2
+
+
+def test_what_is_seen_of_the_machine_reaches_every_run_and_is_not_written_down(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.connect(1, TRAINING)
+    scene.describe(1, TRAINING)
+    run = scene.adopted()
+    written: list[object] = []
+    monkeypatch.setattr(Journal, "write_memento", lambda *memento: written.append(memento))
+    gpu = DeviceReading(0, used_bytes=5)
+    assert scene.step(events.DevicesSeen((gpu,), 8.0)) == []
+    assert scene.step(events.HostSeen({run: RunHost(processes=2)}, 9.0)) == []
+    sights = scene.fleet.members[run].core.sights
+    assert (sights.devices, sights.devices_at) == ((gpu,), 8.0)
+    assert (sights.host, sights.host_at) == (RunHost(processes=2), 9.0)
+    assert written == []
 
 
 def test_a_failure_is_answered_with_the_grace_of_others(scene: Scene) -> None:

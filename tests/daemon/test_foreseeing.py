@@ -10,6 +10,8 @@ from tests.daemon.scenes import Scene
 from tests.decide.build import GIB, linear_footprints
 from yolowatch.daemon.records import Records
 from yolowatch.edges.journal import MOST_LESSONS, Journal
+from yolowatch.model import events
+from yolowatch.model.actions import CountBoxes
 from yolowatch.model.forecast import LawKey, Lesson
 
 SPEC: dict[str, Any] = {
@@ -106,3 +108,29 @@ def test_lessons_are_an_owners_own_and_not_too_many(tmp_path: Path) -> None:
         assert records.lesson(kind) == Lesson(2500.0)
         records.owner = 1001
         assert records.lesson(kind) is None
+
+
+def test_the_boxes_of_the_data_set_are_counted_once(tmp_path: Path) -> None:
+    scene = trained(tmp_path)
+    scene.describe(data="/data/data.yaml")
+    scene.wait(1.0)
+    assert scene.of(CountBoxes) == [CountBoxes(scene.run, "/data/data.yaml")]
+    before = scene.core.foreseeing.forecast.worst
+    scene.step(events.BoxesCounted(scene.run, 900, scene.at))
+    scene.wait(1.0)
+    after = scene.core.foreseeing.forecast.worst
+    assert before is not None
+    assert after is not None
+    assert (after.point_bytes or 0) > (before.point_bytes or 0)
+    assert len(scene.of(CountBoxes)) == 1
+    # The planner of a failure knows it, too, and so does a successor of this daemon.
+    memento = scene.core.remember()
+    assert memento is not None
+    assert memento.healing.lessons.most_boxes == 900
+
+
+def test_a_data_set_that_is_named_otherwise_is_not_looked_for(tmp_path: Path) -> None:
+    scene = trained(tmp_path)
+    scene.describe(data="coco8.yaml")
+    scene.wait(1.0)
+    assert scene.of(CountBoxes) == []

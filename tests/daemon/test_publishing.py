@@ -45,6 +45,7 @@ class House:
 
     def page(self, accept: str = "") -> str:
         self.publisher.publish()
+        self.clock.sleep(1.5)  # an answer is given to all who ask within a second
         return self.publisher.page(accept)[1].decode()
 
     def runs(self) -> dict[str, str]:
@@ -119,6 +120,36 @@ def test_many_who_ask_at_once_get_one_answer(house: House, monkeypatch: pytest.M
     assert "yolowatch_scrape_duration_seconds_count 21.0" in again
 
 
+def test_while_an_answer_is_made_others_get_the_one_before(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = house.publisher.page("")
+    making, go_on = threading.Event(), threading.Event()
+    page = render.page
+
+    def slow(*args: object) -> render.Page:
+        making.set()
+        assert go_on.wait(30)
+        return page(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(render, "page", slow)
+    house.clock.sleep(3)
+    maker = threading.Thread(target=house.publisher.page, args=("",))
+    maker.start()
+    assert making.wait(30)
+    assert house.publisher.page("") == before
+    house.clock.sleep(30)
+    late: list[tuple[str, bytes]] = []
+    waiter = threading.Thread(target=lambda: late.append(house.publisher.page("")))
+    waiter.start()
+    waiter.join(0.2)
+    assert late == [], "what is old is given to nobody"
+    go_on.set()
+    maker.join()
+    waiter.join()
+    assert late[0] != before
+
+
 def test_a_client_that_asks_for_a_thousand_versions_fills_nothing(house: House) -> None:
     for number in range(1, 1000):
         house.publisher.page(f"application/openmetrics-text; version={number}.0.0")
@@ -130,7 +161,7 @@ def test_the_loop_s_heart_is_the_loop_s_own(house: House) -> None:
     house.publisher.count(0.25)
     house.clock.sleep(5)
     body = house.page()
-    assert 'yolowatch_edge_heartbeat_timestamp_seconds{edge="core"} 1000.0' in body
+    assert 'yolowatch_edge_heartbeat_timestamp_seconds{edge="core"} 1001.5' in body
     assert "yolowatch_cycle_duration_seconds_sum 0.25" in body
     assert "yolowatch_nvml_up" not in body, "there is no driver, and so none that fails"
     assert re.search(r"yolowatch_own_resident_bytes [1-9]", body)

@@ -95,7 +95,7 @@ def failed(
 def footprint(
     phase: str, batch: int, side: int, base: int | None, peak: int, *, exact: bool = True
 ) -> Footprint:
-    return Footprint(phase, batch, side, side, 50, base, peak, exact)
+    return Footprint(phase, batch, side, side, 90, base, peak, exact)
 
 
 def linear_footprints(

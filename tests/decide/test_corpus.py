@@ -24,6 +24,7 @@ from tests.decide.corpus import (
     Report,
 )
 from tests.decide.corpus.cases import OWN, Case, cases, device, own, told
+from tests.decide.corpus.living import Sequence, sequences
 from tests.decide.corpus.matrix import matrix
 from yolowatch.decide.detect import classify
 from yolowatch.decide.texts_processes import listed
@@ -31,11 +32,14 @@ from yolowatch.model.run import RunState
 from yolowatch.model.surroundings import Around
 from yolowatch.model.verdict import Kind, Severity
 
-ALL = tuple(cases())
+ALL, RUNS = tuple(cases()), tuple(sequences())
 OF_LIVING_RUNS = {
+    Kind.FORESEEN,
     Kind.NEAR_OOM, Kind.THRASHING, Kind.LEAK, Kind.DENSE_BATCHES, Kind.WEDGED_RANK, Kind.HOST_LEAK,
     Kind.FORESEEN,
 }  # fmt: skip
+AROUND = {Kind.FORESEEN, Kind.WEDGED_RANK, Kind.HOST_LEAK}
+"""What no windows of one process show: test_watch has these, and test_prevent what is foreseen."""
 
 
 @pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)
@@ -48,14 +52,22 @@ def test_it_is_what_it_is(case: Case) -> None:
         assert verdict.evidence
 
 
-def test_there_is_a_case_of_every_kind_of_end() -> None:
-    assert {case.kind for case in ALL} == set(Kind) - OF_LIVING_RUNS
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
+def test_it_is_seen_while_it_lives(run: Sequence) -> None:
+    assert run.said() == ([] if run.kind is None else [run.kind])
+
+
+def test_there_is_a_case_of_every_kind() -> None:
+    ended, living = {case.kind for case in ALL}, {run.kind for run in RUNS}
+    assert ended == set(Kind) - OF_LIVING_RUNS
+    assert ended | living | AROUND == {*Kind, None}
 
 
 def test_the_matrix_names_what_is_taken_for_something_else() -> None:
-    table = matrix([(Kind.ERROR, Kind.ERROR), (Kind.ERROR, Kind.CUDA_OOM), (Kind.LEAK, Kind.LEAK)])
+    table = matrix([("error", "error"), ("error", "cuda-oom"), ("leak", "leak")])
     assert table == "error    1 of   2  1 as cuda-oom\nleak     1 of   1"
-    diagonal = matrix((case.kind, case.verdict().kind) for case in ALL)
+    pairs = [(case.kind.value, case.verdict().kind.value) for case in ALL]
+    diagonal = matrix([*pairs, *(pair for run in RUNS for pair in run.pairs())])
     assert " as " not in diagonal, diagonal
 
 

@@ -278,7 +278,7 @@ def test_the_recognised_device_is_named() -> None:
 
 
 def test_kinds_other_than_these_are_no_oom() -> None:
-    device = {Kind.CUDA_OOM, Kind.CPU_OOM, Kind.FRAGMENTATION}
+    device = {Kind.CUDA_OOM, Kind.CPU_OOM, Kind.FRAGMENTATION, Kind.FORESEEN}
     host = {Kind.HOST_OOM, Kind.SHARED_MEMORY, Kind.PINNED_MEMORY, Kind.RAM_CACHE}
     assert {e for e in Kind if e.is_oom} == device | host
     assert {e for e in Kind if e.is_host} == host

@@ -240,3 +240,34 @@ def test_a_real_multi_scale_training_promises_too_little_rather_than_too_much(ot
     assert law is not None
     predicted = law.peak_bytes(smaller.spec.batch * smaller.spec.image_size**2)
     assert taken <= predicted <= 1.15 * taken
+
+
+def test_a_failure_with_more_boxes_makes_the_law_steeper() -> None:
+    """A table of boxes and places grew, of which a smaller batch has a smaller one."""
+    prints = linear_footprints(FIXED, 1000.0, [(16, 640)])
+    words = failed(allocated=22 * GIB, requested=GIB)
+    crowded = replace(words, place=replace(words.place, boxes=900))
+    before, laws = training(state(None, prints)), fit(state(crowded, prints))
+    assert laws.dense
+    assert laws.training is not None
+    assert laws.training.fixed_bytes == before.fixed_bytes
+    assert laws.training.peak_bytes(16 * 640**2) == pytest.approx(23 * GIB, rel=1e-6)
+    # YOLOv5 makes no such table.
+    assert not fit(state(crowded, prints, trainer="yolov5")).dense
+
+
+def test_the_densest_image_of_the_data_set_is_reckoned_with() -> None:
+    prints = linear_footprints(FIXED, PER_PIXEL, [(16, 640)])
+    plain, dense = fit(state(None, prints)).training, fit(state(None, prints), 900).training
+    assert plain is not None
+    assert dense is not None
+    more = dense.per_pixel_bytes - plain.per_pixel_bytes
+    assert more == pytest.approx(2.6 * (2 * 900 - 90 / 16))
+
+
+def test_after_a_prediction_has_failed_it_is_only_a_bound() -> None:
+    sure = fit(state(None, linear_footprints(FIXED, PER_PIXEL, [(16, 640)])))
+    assert not sure.weak
+    assert sure.as_bound().weak
+    assert sure.as_bound().halvings == 1
+    assert replace(sure, dense=True).as_bound().halvings == 2

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from tests.daemon.parts import FakeClock, FakeNvml
 from tests.daemon.scenes import process
-from tests.decide.build import GIB, SPEC, failed, footprint, linear_footprints, state
+from tests.decide.build import GIB, MIB, SPEC, failed, footprint, linear_footprints, state
 from yolowatch.decide.budget import AttemptEnd, AttemptHistory
 from yolowatch.decide.detect import classify
 from yolowatch.decide.forecast import Laws, fit
@@ -190,7 +190,7 @@ def inputs(draw: st.DrawFn) -> Inputs:
         batch=batch,
         side=side,
         allocated=allocated,
-        requested=draw(st.sampled_from([0, GIB, 4 * GIB])),
+        requested=draw(st.sampled_from([MIB, GIB, 4 * GIB])),
         unallocated=draw(st.sampled_from([0, GIB, 6 * GIB])),
     )
     run = state(words, prints, **changes)
@@ -228,8 +228,9 @@ def test_the_cases_reach_every_degree_of_activity() -> None:
     """Else the property above would say nothing."""
     reached: set[tuple[int, bool]] = set()
 
+    # Half of them lack what nothing is planned without: few others make a plan less active.
     @settings(max_examples=300, database=None)
-    @given(inputs(), st.sampled_from(sorted(UNKNOWN)))
+    @given(inputs(), st.one_of(st.sampled_from(sorted(UNKNOWN)), st.just("user.run_dir")))
     def collect(known: Inputs, name: str) -> None:
         before, after = activity(known.decide()), activity(UNKNOWN[name](known).decide())
         reached.add((before, after < before))

@@ -23,6 +23,7 @@ DOCUMENTS = (
     "docs/configuration.md",
     "docs/levers.md",
     "docs/metrics.md",
+    "docs/pages.md",
     "docs/runbooks.md",
     "docs/exit-codes.md",
 )
@@ -49,6 +50,16 @@ def test_the_reference_of_the_configuration_is_current(repo_root: Path) -> None:
 def test_the_example_of_a_configuration_is_one() -> None:
     found = config.service([("example.yaml", configuration.EXAMPLE)])
     assert (found.users[0].user, found.users[0].mode) == ("alice", "auto")
+
+
+def test_the_examples_of_pages_and_messages_are_read(repo_root: Path) -> None:
+    text = (repo_root / "docs" / "pages.md").read_text()
+    web, messages = re.findall(r"^```\n(.*?)^```", text, re.M | re.S)
+    found = config.web(web, "web.yaml", "/etc/yolowatch")
+    assert found.tls is not None
+    assert found.tls.cert_file == "/etc/yolowatch/server.crt"
+    assert list(found.users) == ["prometheus"]
+    assert len(config.service([("example.yaml", messages)]).notifications.urls) == 2
 
 
 def test_the_exit_codes_of_asking_are_the_codes(repo_root: Path) -> None:

@@ -92,6 +92,17 @@ def settle(predicate: Callable[[], bool]) -> None:
         clock.sleep(0.005)
 
 
+def test_it_says_that_it_lives_even_when_nobody_speaks(
+    make: MakeListener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("yolowatch.edges.listener._BEAT_SECONDS", 0.01)
+    listener = make()
+    beats: list[int] = []
+    listener.beat = lambda: beats.append(1)
+    connect(listener).close()  # wakes it from the wait that it began before
+    settle(lambda: len(beats) > 3)
+
+
 def test_messages_arrive_in_order_between_connected_and_gone(
     make: MakeListener, inbox: Inbox
 ) -> None:

@@ -177,6 +177,12 @@ def test_a_gpu_that_is_lost_while_it_is_watched(ask: Ask) -> None:
     assert all_lost["reason"] == "the number of GPUs cannot be read: GPU is lost"
 
 
+def test_a_lost_gpu_that_the_driver_still_knows_by_name(ask: Ask) -> None:
+    lost = {**TWO_GPUS, "0.error": 15, "0.error.handle": 0}
+    (reading,) = ask(lost)
+    assert [each["answers"] for each in reading["devices"]] == [False, True]
+
+
 def test_critical_errors_are_counted_and_the_newest_is_named(ask: Ask) -> None:
     before, one, same, two = ask(
         TWO_GPUS | {"xid": "13@0#1"},
@@ -207,6 +213,58 @@ def test_a_driver_that_does_not_start(ask: Ask) -> None:
     assert reading["devices"] == []
     assert reading["processes"] == [None, None]
     assert "no NVIDIA driver can be asked: " in reading["reason"]
+
+
+HANGING = """
+import os, sys, threading, time
+from tests.daemon.parts import FakeClock
+from yolowatch.daemon.devices import Devices
+from yolowatch.edges.nvml import open_nvml
+
+clock, nvml, beats = FakeClock(), open_nvml(), []
+devices = Devices(nvml, clock, 0.01, beat=lambda: beats.append(1))
+threading.Thread(target=devices.work, daemon=True).start()
+while not devices.readings():
+    time.sleep(0.01)
+os.replace(sys.argv[1], os.environ["NVML_STAND_IN"])
+before = -1
+while len(beats) != before:  # until the thread hangs
+    before = len(beats)
+    time.sleep(0.5)
+clock.sleep(60)
+print(devices.readings(), devices.answers)
+began = time.monotonic()
+devices.close()
+nvml.close()
+print(time.monotonic() - began < 20)
+os.replace(sys.argv[2], os.environ["NVML_STAND_IN"])
+while len(beats) == before:
+    time.sleep(0.01)
+print(len(devices.readings()))
+"""
+
+
+def test_a_driver_that_hangs_holds_nobody_but_its_thread(
+    drivers: Mapping[str, Path], tmp_path: Path
+) -> None:
+    states = (TWO_GPUS, {**TWO_GPUS, "hang": 1}, TWO_GPUS)
+    for number, state in enumerate(states):
+        lines = "".join(f"{name}={value}\n" for name, value in state.items())
+        (tmp_path / f"state{number}").write_text(lines)
+    done = subprocess.run(
+        [sys.executable, "-c", HANGING, tmp_path / "state1", tmp_path / "state2"],
+        env={
+            "PYTHONPATH": os.pathsep.join(["", *sys.path]),
+            "LD_LIBRARY_PATH": str(drivers["new"]),
+            "NVML_STAND_IN": str(tmp_path / "state0"),
+        },
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.splitlines() == ["() False", "True", "2"], done.stderr
 
 
 def test_no_gpu_is_not_no_driver(ask: Ask) -> None:

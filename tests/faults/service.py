@@ -161,12 +161,18 @@ class Service:
             "YOLOWATCH_SOCKET": str(self._socket),
         }
 
-    def train(self, *words: str) -> None:
-        """Start the training as from a prompt that is gone: nobody of its ancestors lives."""
+    def train(self, *words: str, within: Path | None = None) -> None:
+        """Start the training as from a prompt that is gone: nobody of its ancestors lives.
+
+        `within` is a control group that it is put into.
+        """
         environment = self.hooked()
         leave = 'cd "$0" && setsid "$@" > training.log 2>&1 < /dev/null &'
+        enter = () if within is None else ("sh", "-c", 'echo $$ > "$0" && exec "$@"')
+        group = () if within is None else (str(within / "cgroup.procs"),)
         root = str(self.scene.root)
-        command = (*self.inside, "sh", "-c", leave, root, *self.scene.training(*words))
+        command = (*self.inside, "sh", "-c", leave, root, *enter, *group)
+        command += self.scene.training(*words)
         subprocess.run(command, env=environment, check=True)
 
     def journal(self) -> Journal:

@@ -11,7 +11,7 @@ from typing import Any
 
 FOLDER = Path(__file__).resolve().parents[2] / "grafana" / "dashboards"
 NAMES = tuple(sorted(path.stem for path in FOLDER.glob("*.json")))
-VARIABLE = re.compile(r"\$(?:\{(\w+)[^}]*\}|(\w+))")
+VARIABLE = re.compile(r"\$(?!\d)(?:\{(\w+)[^}]*\}|(\w+))")
 METRIC = re.compile(r"\byolowatch_\w+")
 
 

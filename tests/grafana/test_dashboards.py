@@ -26,7 +26,10 @@ SERIES = FAMILIES | {
     if each.type is Type.SUMMARY
     for part in ("count", "sum")
 }
-NOT_SHOWN: dict[str, str] = {}
+NOT_SHOWN: dict[str, str] = {
+    "yolowatch_remediation_timestamp_seconds": "for the alert that informs of a resumed run",
+    "yolowatch_live_changes_total": "rare, and told by the receipt and the incident's page",
+}
 """Metrics that no dashboard shows, each with its reason."""
 GRAFANAS_OWN = {"__all", "__rate_interval", "__range", "__url_time_range", "__value", "__data"}
 

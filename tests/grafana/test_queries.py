@@ -14,7 +14,7 @@ import pytest
 
 from tests.faults.service import until
 from tests.grafana.asked import NAMES, Question, questions, with_values
-from tests.grafana.world import World
+from tests.grafana.world import SCRAPE_SECONDS, World
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -33,8 +33,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         found.close()
 
 
-def wait_for_what_happens(world: World) -> None:
-    """Until the real training and a played one were healed and one has failed for good."""
+def wait_for_what_happens(world: World, healed: int = 2) -> None:
+    """Until so many trainings were healed (one is real) and one has failed for good."""
 
     def happened(query: str, count: int) -> bool:
         return len(world.ask(query)) >= count
@@ -42,7 +42,7 @@ def wait_for_what_happens(world: World) -> None:
     until(lambda: happened('yolowatch_run_state{yolowatch_run_state="failed"} == 1 or '
                            'yolowatch_run_state{yolowatch_run_state="refused"} == 1', 1),
           "one fails for good")  # fmt: skip
-    until(lambda: happened("yolowatch_steps_saved_total > 0", 2), "two are healed", 240)
+    until(lambda: happened("yolowatch_steps_saved_total > 0", healed), "they are healed", 240)
     until(lambda: happened("yolowatch_gpu_xid_errors_total > 0", 1), "an error of the driver")
     time.sleep(5)  # so that rates have several scrapes to look at
 
@@ -55,7 +55,7 @@ def run_id(world: World, name: str) -> str:
 def values(world: World, run: str, gpu: str) -> dict[str, str]:
     """What a reader would have chosen."""
     chosen = {"instance": ".*", "run": run, "rank": "0", "gpu": gpu}
-    return chosen | {"__rate_interval": "4s", "__range": "300s"}
+    return chosen | {"__rate_interval": f"{4 * SCRAPE_SECONDS}s", "__range": "300s"}
 
 
 def answered(world: World, question: Question, chosen: dict[str, str]) -> bool:

@@ -45,7 +45,7 @@ users:
   - uid: {os.geteuid()}
     mode: auto
 """
-SCRAPE_SECONDS = 1
+SCRAPE_SECONDS = 2
 XID_AFTER_SECONDS = 20.0
 POWER_CAP = 4  # of the driver's reasons to lower the clocks
 LONG = ("--epochs", "400")
@@ -126,7 +126,7 @@ class World:
             return []
 
     def ask_range(self, query: str, start: float, end: float) -> list[dict[str, Any]]:
-        """What an expression gave, each second."""
+        """What an expression gave, at each scrape."""
         words = {"query": query, "start": str(start), "end": str(end), "step": str(SCRAPE_SECONDS)}
         return self._get("query_range", words)["result"]
 
@@ -189,7 +189,7 @@ class World:
             except (OSError, ValueError):
                 continue  # not begun yet, or ended
             held[int(words[1][-1])].append((int(pid), int(used)))
-        held[0].append((os.getpid(), 3 * GIB))  # somebody else on the GPU
+        held[0].append((os.getpid(), GIB))  # somebody else on the GPU
         lines = ["count=4"]
         if time.monotonic() - self._began > XID_AFTER_SECONDS:
             lines.append("xid=31@1#1")

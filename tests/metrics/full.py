@@ -88,7 +88,11 @@ FULL = MetricsSnapshot(
             exemplars={"cuda-oom": "8f3a1c00", "healed": "8f3a1c00", "batch": "8f3a1c00"},
             vaulted=11,
             predicted_peak_bytes=13 * GIB,
-            outlook=Outlook("validation", 14 * GIB, 15 * GIB, 0.25, 23 * GIB),
+            outlooks=(
+                Outlook("validation", 14 * GIB, 15 * GIB, 0.25, 23 * GIB),
+                Outlook("forward", 13 * GIB),
+            ),
+            live_changes={"multi-scale": 1},
             host=RunHost(9, 6 * GIB, 7 * GIB, 32 * GIB, 1 << 20, 16 * GIB),
             spent=Spent(40, 5000, 61.5, 1250.0),
             pids=frozenset({7}),
@@ -97,6 +101,7 @@ FULL = MetricsSnapshot(
             paused=False,
             journal_writable=True,
             progress_at=1_770_000_600.0,
+            remedied_at=1_769_990_000.0,
         ),
     ),
     (

@@ -92,6 +92,13 @@ def test_unknown_is_absent_and_never_zero() -> None:
     assert named(bare, "yolowatch_attempts_total") == {(("run", "r"),): 0.0}
 
 
+def test_memory_of_a_process_that_is_gone_is_nobodys() -> None:
+    gone = MetricsSnapshot(OWN, (replace(FULL.runs[0], alive=False),))
+    names = {name for name, _ in exported(gone)}
+    assert not {each for each in names if re.match(r"yolowatch_(allocat|reserved|peak|head)", each)}
+    assert {"yolowatch_run_epoch", "yolowatch_incidents_total"} <= names
+
+
 def test_memory_of_an_unknown_device_is_absent() -> None:
     state = RunState(attempt=0, spec=RunSpec("ultralytics"), memory=Memory(allocated_bytes=5))
     snapshot = MetricsSnapshot(OWN, (RunMetrics("r", "training", state),))
@@ -107,7 +114,7 @@ def test_known_label_values_are_there_from_the_start() -> None:
     assert set(incidents.values()) == {0.0}
     for name in ("yolowatch_remediations_total", "yolowatch_remediation_failures_total"):
         levers = {dict(labels)["lever"] for labels in named(quiet, name)}
-        assert levers == {*Policy().levers, *OPT_IN} == set(LEVERS)
+        assert levers == {*Policy().levers, *OPT_IN, "other"} == set(LEVERS)
 
 
 def test_exactly_one_state_holds() -> None:

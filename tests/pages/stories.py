@@ -43,11 +43,8 @@ class Told:
     def __init__(self, folder: Path, policy: Policy | None = None, **spec: object) -> None:
         self.scene = Scene(folder, policy, **spec)
         self.drafts: list[Draft] = []
-        members, view = only_run(
-            self.scene.core, self.scene.core._records, COMMAND, policy or Policy()
-        )
-        self.members = members
-        self.stories = Stories(members, view, self.drafts.append, "gpu-box-07")
+        shown = only_run(self.scene.core, self.scene.core._records, COMMAND, policy or Policy())
+        self.stories = Stories(shown.members, shown.view, self.drafts.append, "gpu-box-07")
 
     def look(self) -> None:
         self.stories.look(self.scene.at)

@@ -7,6 +7,7 @@ Only waiting times are shortened, and the receivers' addresses filled in.
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -135,7 +136,7 @@ scrape_configs:
             f"--web.listen-address=127.0.0.1:{ports[0]}",
         ),
         (
-            environments.debian_tool("prometheus-alertmanager", "prometheus-alertmanager"),
+            *alertmanager(),
             f"--config.file={folder / 'alertmanager.yml'}",
             f"--storage.path={folder / 'alertmanager'}",
             f"--web.listen-address=127.0.0.1:{ports[1]}",
@@ -153,6 +154,19 @@ scrape_configs:
             program.kill()
             program.wait()
         receiver.close()
+
+
+def alertmanager() -> tuple[str | Path, ...]:
+    """The program. Debian's looks for its templates in one place: where it is only unpacked, it
+    gets a /usr/share of its own that has them.
+    """
+    program = environments.debian_tool("prometheus-alertmanager", "prometheus-alertmanager")
+    if Path("/usr/share/prometheus/alertmanager/default.tmpl").exists():
+        return (program,)
+    templates = program.parents[2] / "usr" / "share" / "prometheus"
+    script = 'mount -t tmpfs none /usr/share && ln -s "$0" /usr/share/prometheus && exec "$@"'
+    alone = "-m" if os.geteuid() == 0 else "-rm"
+    return ("unshare", alone, "sh", "-c", script, templates, program)
 
 
 def _ready(port: int) -> bool:

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,8 +103,13 @@ def with_users(root: Path, users: str) -> None:
 
 
 @contextlib.contextmanager
-def machine(prepare: Callable[[Path], None] = unpacked) -> Iterator[Machine]:
-    """Boot one whose root directory was prepared; nothing of yolowatch is started."""
+def machine(
+    prepare: Callable[[Path], None] = unpacked, shown: Sequence[Path] = ()
+) -> Iterator[Machine]:
+    """Boot one whose root directory was prepared; nothing of yolowatch is started.
+
+    It sees the directories `shown` of this machine, at the same paths and read-only.
+    """
     base = _base()
     with tempfile.TemporaryDirectory(prefix="yolowatch-machine-", dir=base.parent) as folder:
         root = Path(folder, "root")
@@ -114,7 +119,8 @@ def machine(prepare: Callable[[Path], None] = unpacked) -> Iterator[Machine]:
         with log.open("wb") as output:
             container = subprocess.Popen(
                 [*("systemd-nspawn", "-D", str(root), "--boot", "--register=no", "--keep-unit"),
-                 *("--private-network", "--console=read-only", f"--machine=yw{os.getpid()}")],
+                 *("--private-network", "--console=read-only", f"--machine=yw{os.getpid()}"),
+                 *(f"--bind-ro={path}" for path in shown)],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
         try:

@@ -8,26 +8,33 @@ the shipped routes say.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.faults import service as faults_service
 from tests.faults.conftest import scene as scene  # pytest finds it by this name
-from tests.faults.scene import Miniature, check_each_epoch_once
-from tests.faults.service import CONFIGURATION, Service, until
+from tests.faults.scene import MINIATURE, PLAYED, Miniature, check_each_epoch_once
+from tests.faults.service import CONFIGURATION, Service
 from tests.system.alerting import Alerting, alerting, free_port
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(500)]
 
+PATIENCE_SECONDS = 200.0  # a real training, twice, on a machine that has other things to do
 FAILED, HEALED = "YolowatchRecoveryFailed", "YolowatchOutOfMemoryHealed"
 
 
-@pytest.fixture
-def service(scene: Miniature) -> Iterator[Service]:
+def until(happened: Callable[[], object], what: str) -> None:
+    faults_service.until(happened, what, PATIENCE_SECONDS)
+
+
+@pytest.fixture(params=[PLAYED, MINIATURE], ids=["played", "trained"])
+def service(scene: Miniature, request: pytest.FixtureRequest) -> Iterator[Service]:
+    """The real training, and one that is only played, in a tenth of its time."""
     # A copy, which a test may take away.
-    shutil.copytree(scene.program.parent, scene.root / "program")
-    scene.program = scene.root / "program" / scene.program.name
+    shutil.copytree(request.param.parent, scene.root / "program")
+    scene.program = scene.root / "program" / request.param.name
     service = Service(scene)
     yield service
     service.close()
@@ -80,7 +87,7 @@ def test_a_recovery_that_failed_pages_until_somebody_has_seen_to_it(
 
     scene.program.with_suffix(".gone").rename(scene.program)
     (scene.root / "limit").write_text(str(1 << 50))  # somebody has made room
-    service.train("--resume", str(scene.last))
+    service.train("--resume", str(scene.last), "--batch-size", "16")
     until(lambda: watch.receiver.got("page", FAILED, "resolved"), "the page is taken back")
     until(lambda: scene.trained("end"), "the run ends")
     assert [line["epoch"] for line in scene.trained("epoch")] == [0, 1, 2]

@@ -16,6 +16,7 @@ from tests.system.machine import Machine, machine, missing
 
 pytestmark = [
     pytest.mark.system,
+    pytest.mark.timeout(1200),  # the first one builds the package and may build a Debian
     pytest.mark.skipif(missing() is not None, reason=str(missing())),
 ]
 UNITS = Path(__file__).resolve().parents[2] / "systemd"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from yolowatch import config
 from yolowatch.commands.base import print_json
+from yolowatch.edges import http_access
 from yolowatch.edges.config_files import read_documents
 from yolowatch.edges.statedir import SYSTEM_CONFIG
 from yolowatch.model.plan import Policy
@@ -50,6 +51,8 @@ or names the file, the key and what it may be, and ends with 121.
             self._say(arguments, [name], {"mode": policy.mode, "levers": list(policy.levers)})
             return 0
         found = config.service(documents)
+        if found.web_config is not None:
+            http_access.load(Path(found.web_config))  # with its certificates
         self._say(arguments, [name for name, _ in documents], _figures(found))
         return 0
 
@@ -68,6 +71,8 @@ def _figures(found: ServiceConfig) -> dict[str, object]:
         "mode": found.mode,
         "attach": found.attach.value,
         "metrics": found.metrics,
+        "web_config": found.web_config,
+        "notification targets": len(found.notifications.urls),
         "rules of users": len(found.users),
         "rules of directories": len(found.directories),
     }

@@ -11,7 +11,8 @@ from yolowatch import config
 from yolowatch.commands import asking
 from yolowatch.commands.base import print_json
 from yolowatch.decide.diagnose import diagnose
-from yolowatch.edges import control_client, examining, scraping
+from yolowatch.edges import control_client, examining, http_access, scraping
+from yolowatch.edges.certificates import trouble_of
 from yolowatch.edges.clock import SystemClock
 from yolowatch.edges.config_files import Documents, read_documents
 from yolowatch.edges.names import user_name
@@ -37,6 +38,7 @@ from yolowatch.model.diagnosis import (
 from yolowatch.model.printable import printable
 from yolowatch.model.service import ServiceConfig
 from yolowatch.model.view import FleetView
+from yolowatch.model.web import WebConfig
 
 _ASK_SECONDS = 10.0
 _MIB, _GIB = 1 << 20, 1 << 30
@@ -115,6 +117,7 @@ def _facts(arguments: argparse.Namespace) -> Facts:
     nvml_trouble, gpus, gpu_troubles = (None, 0, ()) if arguments.cpu else examining.gpus()
     attaches = found.attach in _GOES_IN
     prometheus: str | None = arguments.prometheus
+    config_trouble, web = _web(found, config_trouble)
     asked = (None, None) if prometheus is None else scraping.is_scraped(prometheus, found.metrics)
     return Facts(
         is_root=os.geteuid() == 0,
@@ -129,13 +132,11 @@ def _facts(arguments: argparse.Namespace) -> Facts:
         directories=_directories(arguments, found, view, system),
         config_path=None if path is None else str(path),
         config_trouble=config_trouble,
-        certificate=None,
-        certificate_trouble=None,
+        certificate=None if web.tls is None else web.tls.cert_file,
+        certificate_trouble=None if web.tls is None else trouble_of(web.tls),
         scrape=ScrapeFacts(
             found.metrics,
-            None
-            if found.metrics is None
-            else scraping.trouble_of_page(found.metrics, encrypted=False),
+            _trouble_of_page(found.metrics, web),
             prometheus,
             *asked,
         ),
@@ -165,6 +166,23 @@ def _configuration(
         return path, None, config.service(documents)
     except ConfigError as error:
         return path, str(error), ServiceConfig()
+
+
+def _web(found: ServiceConfig, trouble: str | None) -> tuple[str | None, WebConfig]:
+    """How the HTTP door is guarded; what is wrong with that counts where nothing else is."""
+    if found.web_config is None:
+        return trouble, WebConfig()
+    try:
+        return trouble, http_access.read(Path(found.web_config))
+    except ConfigError as error:
+        return trouble or str(error), WebConfig()
+
+
+def _trouble_of_page(address: str | None, web: WebConfig) -> str | None:
+    tls = web.tls
+    if address is None or (tls is not None and tls.client_auth.startswith("Require")):
+        return None  # nobody without a certificate of the site's is answered
+    return scraping.trouble_of_page(address, encrypted=tls is not None)
 
 
 def _sockets(control: Path, system: bool) -> tuple[SocketFacts, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, TextIO
 
 from yolowatch.model.printable import escaped, printable
@@ -43,6 +44,11 @@ def receipt(document: Mapping[str, Any], stream: TextIO | None) -> str:
     lines += _lines("files", (_file(each) for each in document["files"]))
     lines += _lines("undo", document["undo"])
     return "\n".join([*lines, ""])
+
+
+def kept_at(page: Path) -> str:
+    """Where the page for a browser is, as a line below a receipt; nothing where there is none."""
+    return "".join(f"{line}\n" for line in _lines("page", [str(page)])) if page.exists() else ""
 
 
 def _effective(document: Mapping[str, Any]) -> str:

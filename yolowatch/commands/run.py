@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 from yolowatch import config
 from yolowatch.commands import pages
 from yolowatch.daemon.app import Options, supervise
-from yolowatch.edges import terminal
+from yolowatch.edges import statedir, terminal
 from yolowatch.edges.files import read_bounded
 from yolowatch.edges.http import parse_address
+from yolowatch.edges.story_files import StoryFiles
 from yolowatch.errors import ConfigError, UsageError
 from yolowatch.model.plan import Policy
 
@@ -95,8 +97,10 @@ through: the exit status is the training's own."""
         )
         outcome = supervise(options)
         core = outcome.core
+        kept = StoryFiles(statedir.state_directory(arguments.state_dir, os.environ))
         for receipt in (*core.ordering.living.receipts, *core.healing.receipts):
-            terminal.tell(pages.receipt(receipt.to_json(), sys.stderr))
+            page = pages.kept_at(kept.page_of(receipt.incident))
+            terminal.tell(pages.receipt(receipt.to_json(), sys.stderr) + page)
         return outcome.exit_status
 
 

@@ -13,6 +13,7 @@ from yolowatch.commands import pages
 from yolowatch.commands.base import print_json
 from yolowatch.edges import statedir
 from yolowatch.edges.journal import Journal
+from yolowatch.edges.story_files import StoryFiles
 from yolowatch.model.printable import printable
 
 
@@ -32,6 +33,7 @@ class Show:
 
     def run(self, arguments: argparse.Namespace) -> int:
         state = statedir.state_directory(arguments.state_dir, os.environ)
+        kept = StoryFiles(state)
         with Journal(state / "journal.sqlite") as journal:
             run = journal.run(arguments.id)
             attempts = journal.attempts(run.id)
@@ -58,7 +60,8 @@ class Show:
             print(f"  incident {incident.id}: {printable(incident.sentence)}")
             print(f"    {printable(incident.outcome or 'open')}")
         for body in receipts:
-            print(pages.receipt(body, sys.stdout))
+            page = pages.kept_at(kept.page_of(body["incident"]))
+            print(pages.receipt(body, sys.stdout) + page)
         return 0
 
 

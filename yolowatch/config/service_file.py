@@ -39,8 +39,9 @@ def service(documents: Iterable[tuple[str, str]]) -> ServiceConfig:
             _PLAIN[key][0]: value(_PLAIN[key][1], each, key, _PLAIN[key][2], name)
             for key, each in plain.items()
         }
-        if values.get("metrics") == "none":
-            values["metrics"] = None
+        for key in ("metrics", "web_config"):
+            if values.get(key) == "none":
+                values[key] = None
         if "policy" in document:
             values["policy"] = overlay(_mapping(document, "policy", name), name, found.policy)
         if "notifications" in document:
@@ -114,6 +115,7 @@ def _attach(found: Any) -> AttachPolicy | None:
 
 _name = text(_is_name)
 _path: Callable[[Any], Any] = text(lambda found: os.path.isabs(found) and "\0" not in found)
+_path_or_none = text(lambda found: found == "none" or (os.path.isabs(found) and "\0" not in found))
 _address = text(lambda found: found == "none" or _is_address(found))
 
 _WHO: dict[str, tuple[Reader, str]] = {
@@ -127,7 +129,7 @@ _PLAIN: dict[str, tuple[str, Reader, str]] = {
     "mode": ("mode", word(*MODES), f"one of: {', '.join(MODES)}"),
     "attach": ("attach", _attach, f"one of: {', '.join(_ATTACH)}"),
     "metrics": ("metrics", _address, "HOST:PORT or none"),
-    "web_config": ("web_config", _path, "an absolute path"),
+    "web_config": ("web_config", _path_or_none, "an absolute path or none"),
     "control_group": ("control_group", _name, "the name of a group"),
     "state_dir": ("state_dir", _path, "an absolute path"),
     "minimum_uid": ("minimum_uid", count(0, _UID_MAX), "a user's number"),

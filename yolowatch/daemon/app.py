@@ -13,10 +13,12 @@ import signal
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from yolowatch.daemon import threads
 from yolowatch.daemon.core import Core
+from yolowatch.daemon.counting import tell
 from yolowatch.daemon.exporting import Watched
 from yolowatch.daemon.front import Front, only_run
 from yolowatch.daemon.observing import Observers
@@ -37,6 +39,7 @@ from yolowatch.hands.vaulting import Vaults
 from yolowatch.model import events
 from yolowatch.model.actions import (
     Action,
+    CountBoxes,
     Finish,
     Launch,
     Order,
@@ -49,8 +52,7 @@ from yolowatch.model.actions import (
 from yolowatch.model.plan import Policy
 from yolowatch.model.printable import printable
 
-_QUEUE_EVENTS = 4096
-_TICK_SECONDS = 0.5
+_QUEUE_EVENTS, _TICK_SECONDS = 4096, 0.5
 _FROM_TERMINAL = 0x80  # SI_KERNEL: the terminal sent it to the whole foreground group
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
@@ -94,7 +96,8 @@ def supervise(options: Options, progress: Callable[[Core], None] | None = None) 
 
 class _Supervision:
     def __init__(self, options: Options, stack: contextlib.ExitStack) -> None:
-        self._say = _silent if options.quiet else _say
+        # The calibration runs of the demonstration are to say nothing.
+        self._say: Callable[[str], None] = (lambda _: None) if options.quiet else _say
         self._stack = stack
         self._claimed: str | None = None  # the directory whose lease was asked for
         self._queue: queue.Queue[events.Event] = queue.Queue(_QUEUE_EVENTS)
@@ -142,20 +145,16 @@ class _Supervision:
             lambda: watched, listener, self._queue.qsize, self._clock, self._observers
         )
         self._block_signals(stack)  # before any thread: they inherit it
-        told = (self._say, self._thread_failed)
         shown = only_run(self.core, self._records, options.command, options.policy)
-        self._front = Front(state, journal, self._clock, *told, *shown)
-        stack.callback(self._front.close)
+        told = (self._say, self._thread_failed)
+        self._front = stack.enter_context(Front(state, journal, self._clock, *told, shown))
         self._front.recovered()  # there was nothing to take up
         self._front.serve(options.metrics, options.web_config, self._publisher)
         stack.callback(self._end_threads)
         listener.start()
         self._observers.start(self._thread_failed)
-        for name, body in (
-            ("signals", self._receive_signals),
-            ("executor", self._execute),
-            ("vault", self._vaults.work),
-        ):
+        works = (self._receive_signals, self._execute, self._vaults.work)
+        for name, body in zip(("signals", "executor", "vault"), works, strict=True):
             threads.start(name, body, self._thread_failed)
 
     def _block_signals(self, stack: contextlib.ExitStack) -> None:
@@ -238,6 +237,9 @@ class _Supervision:
                     self._listener.order(action)
                 case VaultCheckpoint():
                     self._vaults.order(action)
+                case CountBoxes():
+                    counting = partial(tell, action, self._clock, self._queue.put)
+                    threads.start("labels", counting, self._thread_failed)
                 case RunStep():
                     self._steps.put(action)
                 case RestoreFiles():
@@ -288,7 +290,3 @@ class _Supervision:
 
 def _say(sentence: str) -> None:
     terminal.tell(f"yolowatch: {printable(sentence, 2000)}")
-
-
-def _silent(_sentence: str) -> None:
-    """Says nothing: for the calibration runs of the demonstration."""

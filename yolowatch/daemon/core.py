@@ -16,7 +16,7 @@ from yolowatch.daemon.attempt import Attempt
 from yolowatch.daemon.foreseeing import Foreseeing
 from yolowatch.daemon.healing import Healing
 from yolowatch.daemon.memento import Memento
-from yolowatch.daemon.mismatch import mismatch
+from yolowatch.daemon.mismatch import unplanned
 from yolowatch.daemon.ordering import Ordering
 from yolowatch.daemon.records import Records
 from yolowatch.daemon.sights import Sights
@@ -45,7 +45,7 @@ class Core:
         self.user: RunSpec | None = None
         self.sights = Sights(records.run)
         self.healing = Healing(records, policy, adopted=adopted)
-        self.foreseeing = Foreseeing(records)
+        self.foreseeing = Foreseeing(records, self.healing)
         self.ordering = Ordering(records, self.healing, self.foreseeing)
         self._watching = Watching(records, self.healing, self.sights, self.foreseeing)
         self.verdicts: list[Verdict] = []
@@ -127,7 +127,7 @@ class Core:
         if isinstance(event, events.Started):
             self._started(event)
             return []
-        if self.sights.take(event) or not self._attempts:
+        if self.sights.take(event) or self.foreseeing.take(event) or not self._attempts:
             return []
         attempt = self._attempts[-1]
         if self.healing.under_way and isinstance(event, _OF_A_PROCESS):
@@ -184,12 +184,8 @@ class Core:
         if event.kind == "checkpoint" and after.checkpoint is not before.checkpoint:
             copy = attempt.checkpoint_to_copy(after)
             return [] if copy is None else [copy]
-        if event.kind == "retry" and after.retries:
-            batch = after.retries[-1].batch_before
-            return [Say(f"the trainer ran out of memory at batch {batch} and retries by itself")]
-        if event.kind == "fault" and before.fault_text is None:
-            return [Say(f"the hook failed and leaves the training alone ({after.fault_text})")]
-        return []
+        met = sentences.met(event.kind, before, after)
+        return [] if met is None else [Say(met)]
 
     def _described(
         self, attempt: Attempt, state: RunState, spec: RunSpec, at: float
@@ -208,17 +204,11 @@ class Core:
         same = self.user is not None and (attempt.number or self.user.run_dir == spec.run_dir)
         if first and not same:
             self.user = spec
-        if attempt.number == 0 or attempt.edits is None:
+        found = unplanned(attempt, self.user, spec, state.ranks)
+        if found is None:
             return []
-        if self.user is None or attempt.distrusted is not None:
-            return []
-        if spec.train_calls is not None and spec.train_calls > 1:
-            return []  # a further training of the same program is as its author wrote it
-        attempt.distrusted = mismatch(attempt.expected(), self.user, spec, state.ranks)
-        if attempt.distrusted is None:
-            return []
-        sentence = f"attempt {attempt.number} is not what was planned: {attempt.distrusted}"
-        return ending.ask(attempt, sentence, at)
+        attempt.distrusted = found
+        return ending.ask(attempt, f"attempt {attempt.number} is not what was planned: {found}", at)
 
     def _signalled(self, attempt: Attempt, event: events.SignalReceived) -> list[Action]:
         if attempt.exited is None:

@@ -37,7 +37,7 @@ def decide(
         earlier=attempt.edits or Edits(),
         state=state,
         verdict=verdict,
-        laws=forecast.fit(state),
+        laws=forecast.fit(state, lessons.most_boxes),
         history=lessons.history,
         policy=policy,
         incident=incident,

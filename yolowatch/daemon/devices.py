@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from yolowatch.edges import devices
 from yolowatch.edges.clock import Clock
+from yolowatch.edges.devices import DeviceWatch
 from yolowatch.edges.nvml import NoNvml, Nvml
 from yolowatch.model.device import DeviceReading
 from yolowatch.model.events import DevicesSeen, Post
@@ -30,13 +30,14 @@ class Devices:
         beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._driver, self._clock, self._every_seconds = driver, clock, every_seconds
+        self._watch = DeviceWatch(driver)
         self._post, self._beat = post, beat
         self._over = threading.Event()
         self._read: tuple[tuple[DeviceReading, ...], float] = ((), clock.monotonic())
 
     def work(self) -> None:
         while not self._over.is_set() and not isinstance(self._driver, NoNvml):
-            found, at = devices.devices(self._driver), self._clock.monotonic()
+            found, at = self._watch.look(), self._clock.monotonic()
             self._read = found, at
             self._post(DevicesSeen(found, at))
             self._beat()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from yolowatch.daemon.core import Core
 from yolowatch.daemon.ledger import Ledger
 from yolowatch.daemon.records import Records
 from yolowatch.metrics.snapshot import RunMetrics
-from yolowatch.metrics.table import INCIDENT_KINDS, OUTCOMES
+from yolowatch.metrics.table import INCIDENT_KINDS, LEVERS, LIVE_LEVERS, OUTCOMES
 from yolowatch.model.host import RunHost
 from yolowatch.model.plan import Plan
 from yolowatch.model.run import RunState
@@ -29,43 +29,47 @@ class Watched:
     mode: str | None = None
 
 
-def run_metrics(run: str, watched: Watched, state: RunState, ledger: Ledger) -> RunMetrics:
-    """All of one run that is exported."""
+def run_metrics(
+    run: str, watched: Watched, state: RunState, ledger: Ledger, now: float
+) -> RunMetrics:
+    """All of one run that is exported at this moment of the monotonic clock."""
     core, records = watched.core, watched.records
     healing, attempt, sights = core.healing, core.attempt, core.sights
+    if state.spec is None:  # an attempt that has not said yet what it trains, or never will
+        state = replace(state, spec=core.user)
     incidents = _incidents(core, records)
-    receipts = healing.receipts
+    receipts, live = healing.receipts, core.ordering.living.receipts
+    processes = attempt.everyone() if attempt is not None and core.alive else ()
+    fresh = sights.host_at is not None and now - sights.host_at < _OLD_SECONDS
     failed = [*(each.plan for each in receipts if each.failed), *healing.abandoned]
     return RunMetrics(
         run=run,
         phase=run_state(watched, state),
         state=state,
+        alive=core.alive,
         hook_connected=core.hook_connected,
         attempts=core.attempts,
         incidents=incidents,
         outcomes=Counter(_outcomes(records)),
-        remediations=Counter(_levers([*(each.plan for each in receipts), *healing.abandoned])),
-        remediation_failures=Counter(_levers(failed)),
+        remediations=_counted([*(each.plan for each in receipts), *healing.abandoned], LEVERS),
+        remediation_failures=_counted(failed, LEVERS),
+        live_changes=_counted([each.plan for each in live], LIVE_LEVERS),
         exemplars=_exemplars(watched),
         refusals=healing.refused,
         vaulted=core.vaulted,
         predicted_peak_bytes=receipts[-1].plan.predicted_peak_bytes if receipts else None,
         ranks=attempt.group() if attempt is not None else (),
-        outlook=core.foreseeing.forecast.worst,
-        host=sights.host or RunHost(),
+        outlooks=core.foreseeing.forecast.outlooks if core.alive else (),
+        host=sights.host if fresh and sights.host is not None else RunHost(),
         spent=ledger.spent(core),
-        pids=frozenset(each.pid for each in attempt.everyone())
-        if attempt and core.alive
-        else _NONE,
+        pids=frozenset(each.pid for each in processes),
         user=watched.user,
         mode=watched.mode,
         paused=healing.paused is not None,
         journal_writable=records.healthy,
         progress_at=ledger.progress_at,
+        remedied_at=ledger.remedied_at,
     )
-
-
-_NONE: frozenset[int] = frozenset()
 
 
 def run_state(watched: Watched, state: RunState) -> str:
@@ -97,8 +101,7 @@ def _incidents(core: Core, records: Records) -> dict[str, int]:
     """
     ended = Counter(each.kind.value for each in core.verdicts)
     opened = Counter(each.kind for each in records.incidents.values())
-    both = {kind: max(ended[kind], opened[kind]) for kind in INCIDENT_KINDS}
-    return {kind: count for kind, count in both.items() if count}
+    return {kind: count for kind, count in (ended | opened).items() if kind in INCIDENT_KINDS}
 
 
 def _outcomes(records: Records) -> Iterator[str]:
@@ -113,8 +116,10 @@ def _word(outcome: str | None) -> str:
     return word if word in OUTCOMES else "other"
 
 
-def _levers(plans: list[Plan]) -> Iterator[str]:
-    return (use.name for plan in plans for use in plan.levers)
+def _counted(plans: list[Plan], known: tuple[str, ...]) -> Counter[str]:
+    """How often each lever is in these plans; one that the table does not know is "other"."""
+    names = [use.name for plan in plans for use in plan.levers]
+    return Counter(name if name in known else "other" for name in names)
 
 
 def _exemplars(watched: Watched) -> dict[str, str]:
@@ -125,5 +130,5 @@ def _exemplars(watched: Watched) -> dict[str, str]:
             found[_word(each.outcome)] = incident
     healing = watched.core.healing
     for plan in (*(each.plan for each in healing.receipts), *healing.abandoned):
-        found |= dict.fromkeys(_levers([plan]), plan.incident)
+        found |= dict.fromkeys(_counted([plan], LEVERS), plan.incident)
     return found

@@ -23,6 +23,7 @@ from yolowatch.model.actions import (
     Action,
     Adopt,
     Attach,
+    CountBoxes,
     Finish,
     Forget,
     RunStep,
@@ -77,6 +78,8 @@ class Fleet:
                 return self._each(event, lambda core: core.process == event.process)
             case events.StepDone() | events.StepFailed():
                 return self._step_ended(event)
+            case events.BoxesCounted():
+                return self._to(event.run, event)
             case events.CheckpointVaulted() | events.CheckpointRefused():
                 return self._to(self._by_checkpoint.get(event.path), event)
             case events.TrainingSeen():
@@ -257,6 +260,8 @@ class Fleet:
                 mine = [path for path, run in self._by_checkpoint.items() if run == member.run]
                 for path in mine[:-_CHECKPOINTS]:
                     del self._by_checkpoint[path]
+            elif isinstance(action, CountBoxes) and member.adoption.uid != self.own_uid:
+                continue  # what is another user's, only a process of that user's may look at
             elif isinstance(action, Say):
                 member.sentence = action.sentence
             done.append(Do(member.run, action))

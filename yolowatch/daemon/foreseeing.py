@@ -8,14 +8,17 @@ nothing: preventing is somebody else's, who reads `forecast` here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from yolowatch.daemon.attempt import Attempt
+from yolowatch.daemon.healing import Healing
+from yolowatch.decide.forecast_boxes import assignment
 from yolowatch.decide.forecast_points import settled_capacity
 from yolowatch.decide.learning import key_of, lesson_of
 from yolowatch.decide.outlook import foresee
-from yolowatch.model.actions import Action, Say
+from yolowatch.model import events
+from yolowatch.model.actions import Action, CountBoxes, Say
 from yolowatch.model.forecast import Forecast, LawKey, Lesson, Outlook
 from yolowatch.model.quantity import bytes_text
 from yolowatch.model.run import Footprint, RunSpec, RunState
@@ -26,7 +29,9 @@ DANGERS = ((0.5, "is expected not to fit"), (0.1, "may not fit"), (0.0, "is expe
 
 
 class LessonBook(Protocol):
-    """Where lessons of earlier runs are found and kept."""
+    """Where lessons of earlier runs are found and kept; `run` is whose page it is."""
+
+    run: str
 
     def lesson(self, key: LawKey) -> Lesson | None:
         """What was learnt of trainings with this key."""
@@ -46,12 +51,25 @@ class _Known:
 
 
 class Foreseeing:
-    """Of one run; `most_boxes` are those of the densest image of its data set."""
+    """Of one run. What its data set is belongs to the lessons, which outlive a daemon."""
 
-    def __init__(self, book: LessonBook) -> None:
+    def __init__(self, book: LessonBook, healing: Healing) -> None:
         self._book = book
-        self.most_boxes: int | None = None
+        self._healing = healing
+        self._asked: str | None = None  # which data set was looked at
         self._begin(-1)
+
+    @property
+    def most_boxes(self) -> int | None:
+        """Of the densest image of the data set; None is unknown."""
+        return self._healing.lessons.most_boxes
+
+    def take(self, event: events.Event) -> bool:
+        """Whether the event was about the data set, and is folded in."""
+        if not isinstance(event, events.BoxesCounted):
+            return False
+        self._healing.lessons = replace(self._healing.lessons, most_boxes=event.most)
+        return True
 
     def _begin(self, attempt: int) -> None:
         self.forecast = Forecast()
@@ -77,7 +95,17 @@ class Foreseeing:
         self._known = fresh
         self._recall(state)
         self.forecast = foresee(state, lesson=self._lesson, most_boxes=self.most_boxes)
-        return self._say(self.forecast.worst)
+        return [*self._count(state.spec), *self._say(self.forecast.worst)]
+
+    def _count(self, spec: RunSpec | None) -> list[Action]:
+        """Have the boxes counted, once, where it matters how many there are."""
+        data = spec.data if spec is not None else None
+        if data is None or not data.startswith("/") or not assignment(spec):
+            return []
+        if self._asked == data or self.most_boxes is not None:
+            return []
+        self._asked = data
+        return [CountBoxes(self._book.run, data)]
 
     def ended(self, attempt: Attempt) -> None:
         """What the attempt has taught is kept for the next run of its kind."""

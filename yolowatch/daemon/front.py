@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from yolowatch import __version__
 from yolowatch.daemon import threads
+from yolowatch.daemon.controlling import Controller
 from yolowatch.daemon.core import Core
+from yolowatch.daemon.devices import Devices
+from yolowatch.daemon.fleet import Fleet
 from yolowatch.daemon.member import Member
 from yolowatch.daemon.notifying import Notifying
 from yolowatch.daemon.publishing import Publisher
@@ -21,9 +25,10 @@ from yolowatch.daemon.records import Records
 from yolowatch.daemon.serving import Serving, host_name
 from yolowatch.daemon.stories import Draft, Stories
 from yolowatch.daemon.telling import Teller
+from yolowatch.daemon.viewing import view_of
 from yolowatch.decide.rules import Rule
 from yolowatch.edges.clock import Clock
-from yolowatch.edges.http import Address, HttpServer
+from yolowatch.edges.http import Address, HttpServer, parse_address
 from yolowatch.edges.http_access import Access
 from yolowatch.edges.journal_reader import JournalReader
 from yolowatch.edges.names import user_name
@@ -35,9 +40,14 @@ from yolowatch.model.notifications import Notifications
 from yolowatch.model.plan import Policy
 from yolowatch.model.view import FleetView, RunView
 
-Members = Callable[[], Mapping[str, Member]]
-View = Callable[[tuple[RunView, ...]], FleetView]
-"""Made of the runs' views, by the loop."""
+
+@dataclass(frozen=True)
+class Shown:
+    """Whose runs they are; all of it is called by the loop."""
+
+    members: Callable[[], Mapping[str, Member]]
+    view: Callable[[tuple[RunView, ...]], FleetView]  # of all, from those of the runs
+    notifications: Callable[[], Notifications] = Notifications
 
 
 class Front:
@@ -50,24 +60,29 @@ class Front:
         clock: Clock,
         say: Callable[[str], None],
         failed: Callable[[str, str], None],
-        members: Members,
-        view: View,
-        notifications: Callable[[], Notifications] = Notifications,
+        shown: Shown,
     ) -> None:
         self._clock, self._say = clock, say
         self._pulse = Pulse(clock)
         self._server: HttpServer | None = None
         self._teller = Teller(journal, StoryFiles(state_directory), say)
-        self._notifying = Notifying(state_directory, notifications, clock, say, failed)
-        self._stories = Stories(members, view, self._changed, host_name())
+        self._notifying = Notifying(state_directory, shown.notifications, clock, say, failed)
+        self._stories = Stories(shown.members, shown.view, self._changed, host_name())
         self._thread = threads.start("pages", self._teller.work, failed)
 
+    def __enter__(self) -> Front:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def serve(
-        self, address: Address | None, web_config: Path | str | None, publisher: Publisher
+        self, where: Address | str | None, web_config: Path | str | None, publisher: Publisher
     ) -> None:
         """Serve metrics and pages until `close`, if anywhere; raises AddressError, ConfigError."""
-        if address is None:
+        if where is None:
             return
+        address = parse_address(where) if isinstance(where, str) else where
         path = Path(web_config) if web_config is not None else None
         access = Access(path, self._clock, self._say)
         server = HttpServer(
@@ -114,9 +129,16 @@ class Front:
         self._thread.join(timeout=10.0)
 
 
-def only_run(
-    core: Core, records: Records, command: tuple[str, ...], policy: Policy
-) -> tuple[Members, View]:
+def all_runs(fleet: Fleet, controller: Controller, devices: Devices) -> Shown:
+    """Of the service: every member of the fleet, and whom its configuration has told."""
+    return Shown(
+        lambda: fleet.members,
+        lambda runs: view_of(runs, fleet, controller.paused, devices.readings()),
+        lambda: fleet.config.notifications,
+    )
+
+
+def only_run(core: Core, records: Records, command: tuple[str, ...], policy: Policy) -> Shown:
     """Of `yolowatch run`: one member, whose user is the caller."""
     uid = os.getuid()
     process = ProcessKey("", os.getpid(), 0)  # the training has none yet
@@ -124,7 +146,7 @@ def only_run(
     member = Member(
         records.run, adoption, Rule(policy.mode, "yolowatch run", policy), records, core
     )
-    return (
+    return Shown(
         lambda: {records.run: member},
         lambda runs: FleetView(__version__, uid, policy.mode, runs=runs),
     )

@@ -16,6 +16,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.progress_at: float | None = None  # by the wall clock
+        self.remedied_at: float | None = None  # by the wall clock: the last start by a remedy
         self.over_at: float | None = None  # by the monotonic one
         self._mark: object = None
         self._attempt: int | None = None
@@ -39,6 +40,8 @@ class Ledger:
             # What an attempt had done when this daemon first saw it was counted by the one before.
             self._step = 0 if self._attempt is not None else step
             self._attempt = attempt.number
+            if attempt.number > 0 and attempt.started_at <= now:  # else of another boot
+                self.remedied_at = wall - (now - attempt.started_at)
         elif attempt.number > 0 and core.alive and step:
             self._seconds_saved += (now - self._noted_at) * state.ranks
         if attempt.number > 0:

@@ -31,6 +31,7 @@ class Lessons:
     failures: tuple[Failure, ...] = ()
     progressed: bool = False
     saved: bool = False
+    most_boxes: int | None = None  # of the densest image of the data set
 
     def after(
         self, number: int, state: RunState, edits: Edits | None, epoch: int, *, saved: bool
@@ -45,6 +46,7 @@ class Lessons:
             failures,
             self.progressed or (number > 0 and epoch >= 0),
             self.saved or saved,
+            self.most_boxes,
         )
 
     def without_progress(self) -> Lessons:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from yolowatch.daemon.attempt import Attempt
 from yolowatch.model.plan import Edits
 from yolowatch.model.run import RunSpec
 
@@ -24,6 +25,17 @@ def mismatch(edits: Edits, user: RunSpec, spec: RunSpec, ranks: int = 1) -> str 
     if spec.run_dir is not None and spec.run_dir != user.run_dir:
         return f"it writes to {spec.run_dir} instead of {user.run_dir}"
     return _not_in_force(edits, spec)
+
+
+def unplanned(attempt: Attempt, user: RunSpec | None, spec: RunSpec, ranks: int) -> str | None:
+    """The same of an attempt that a plan has started, the first time; None of any other."""
+    if attempt.number == 0 or attempt.edits is None:
+        return None
+    if user is None or attempt.distrusted is not None:
+        return None
+    if spec.train_calls is not None and spec.train_calls > 1:
+        return None  # a further training of the same program is as its author wrote it
+    return mismatch(attempt.expected(), user, spec, ranks)
 
 
 def _not_in_force(edits: Edits, spec: RunSpec) -> str | None:

@@ -21,6 +21,7 @@ from yolowatch.model import events
 from yolowatch.model.actions import (
     Adopt,
     Attach,
+    CountBoxes,
     Forget,
     Order,
     RestoreFiles,
@@ -64,7 +65,7 @@ class Performer:
                     self._listener.order(action)
                 case Watch():
                     self._hands.watch(action.process)
-                case Adopt():
+                case Adopt() | CountBoxes():
                     self._work(partial(self._surveyor.survey, action))
                 case Attach():
                     self._work(partial(self._reacher.attach, action))

@@ -1,7 +1,8 @@
 """What the loop knows, as the metrics see it: a frozen snapshot, swapped whole after each cycle.
 
 A scrape is answered from the snapshot by the thread that asked. Many that ask at once are given one
-answer, which is made once: it is the costly part. Runs that are over leave after a while, those
+answer, which is made once: it is the costly part. While it is made anew the others get the one
+before, if that is only seconds old. Runs that are over leave after a while, those
 that need a person later; one whose directory somebody trains in again leaves at once.
 """
 
@@ -23,6 +24,7 @@ from yolowatch.metrics import render
 from yolowatch.metrics.snapshot import MetricsSnapshot, RunMetrics, SelfMetrics
 
 _FRESH_SECONDS = 1.0  # for so long one answer is given to all who ask
+_STALE_SECONDS = 5.0  # and for so long while another is being made
 _MOST_PAGES = 8
 _KEPT_SECONDS = 3600.0  # a run that is over and needs nobody
 _KEPT_FAILED_SECONDS = 24 * 3600.0
@@ -46,8 +48,8 @@ class Publisher:
         self._hosts = observers.hosts
         self._started_at = clock.wall()
         self._ledgers: dict[str, Ledger] = {}
-        self._lock = threading.Lock()
-        self._pages: dict[str, tuple[tuple[RunMetrics, ...], float, render.Page]] = {}
+        self._lock, self._making = threading.Lock(), threading.Lock()
+        self._pages: dict[str, tuple[float, render.Page]] = {}
         self._cycles = self._scrapes = self._dropped = 0
         self._cycle_seconds = self._scrape_seconds = 0.0
         self._runs: tuple[RunMetrics, ...] = ()
@@ -68,7 +70,7 @@ class Publisher:
         for run, each in watched.items():
             state, ledger = each.core.state(), self._ledgers[run]
             ledger.note(each.core, state, now, wall)
-            metrics = run_metrics(run, each, state, ledger)
+            metrics = run_metrics(run, each, state, ledger, now)
             if ledger.over_at is None:
                 living.append(metrics)
             elif now - ledger.over_at < _kept_seconds(metrics):
@@ -80,21 +82,36 @@ class Publisher:
     def page(self, accept: str) -> tuple[str, bytes]:
         """Content type and body of a scrape."""
         began = self._clock.monotonic()
-        with self._lock:
-            try:
-                page = self._fresh(accept)
-            finally:
+        try:
+            page = self._page(accept)
+        finally:
+            with self._lock:
                 self._scrapes += 1
                 self._scrape_seconds += self._clock.monotonic() - began
         return page.content_type, page.body
 
-    def _fresh(self, accept: str) -> render.Page:
-        runs, now = self._runs, self._clock.monotonic()
+    def _page(self, accept: str) -> render.Page:
         wanted = render.content_type(accept)
-        if wanted in self._pages:
-            of_runs, made_at, page = self._pages[wanted]
-            if of_runs is runs and now - made_at < _FRESH_SECONDS:
-                return page
+        found = self._made(wanted, _FRESH_SECONDS)
+        if found is not None:
+            return found
+        if not self._making.acquire(blocking=False):
+            found = self._made(wanted, _STALE_SECONDS)
+            if found is not None:
+                return found
+            self._making.acquire()
+        try:
+            return self._made(wanted, _FRESH_SECONDS) or self._make(wanted, accept)
+        finally:
+            self._making.release()
+
+    def _made(self, wanted: str, seconds: float) -> render.Page | None:
+        """The last answer in this format, if it is not older than that."""
+        made_at, page = self._pages.get(wanted, (0.0, None))
+        return page if self._clock.monotonic() - made_at < seconds else None
+
+    def _make(self, wanted: str, accept: str) -> render.Page:
+        runs, now = self._runs, self._clock.monotonic()
         snapshot = MetricsSnapshot(
             self._self_metrics(),
             runs,
@@ -106,7 +123,7 @@ class Publisher:
         self._dropped += page.dropped
         if len(self._pages) >= _MOST_PAGES:  # a client may ask for any version of a format
             self._pages.clear()
-        self._pages[wanted] = runs, now, page
+        self._pages[wanted] = now, page
         return page
 
     def _self_metrics(self) -> SelfMetrics:

@@ -17,6 +17,16 @@ def observed_only(state: RunState) -> str:
     return "no hook reported from this command: it was only observed from outside"
 
 
+def met(kind: str, before: RunState, after: RunState) -> str | None:
+    """What a hook's message of this kind says that a person should hear; None for most."""
+    if kind == "retry" and after.retries:
+        batch = after.retries[-1].batch_before
+        return f"the trainer ran out of memory at batch {batch} and retries by itself"
+    if kind == "fault" and before.fault_text is None:
+        return f"the hook failed and leaves the training alone ({after.fault_text})"
+    return None
+
+
 def planned(plan: Plan) -> str:
     """What a plan changes and why."""
     if not plan.levers:

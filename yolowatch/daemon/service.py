@@ -23,16 +23,15 @@ from yolowatch.daemon import recover, signals, threads
 from yolowatch.daemon.controlling import Controller, Surroundings
 from yolowatch.daemon.exporting import Watched
 from yolowatch.daemon.fleet import Fleet
-from yolowatch.daemon.front import Front
+from yolowatch.daemon.front import Front, all_runs
 from yolowatch.daemon.observing import Observers
 from yolowatch.daemon.performing import Performer, say
 from yolowatch.daemon.publishing import Publisher
 from yolowatch.daemon.reaching import Reacher
 from yolowatch.daemon.surveying import Surveyor
-from yolowatch.daemon.viewing import view_of
 from yolowatch.decide.discovery import worth_a_hook
-from yolowatch.edges import http, nvml, proc, statedir, terminal
-from yolowatch.edges.clock import Clock, SystemClock
+from yolowatch.edges import nvml, proc, statedir, terminal
+from yolowatch.edges.clock import SystemClock
 from yolowatch.edges.config_files import Documents
 from yolowatch.edges.config_watch import ConfigWatch
 from yolowatch.edges.control import ControlListener
@@ -50,14 +49,11 @@ from yolowatch.model import events
 from yolowatch.model.control import AttachTo, Detach
 from yolowatch.model.plan import Policy
 from yolowatch.model.service import ServiceConfig
-from yolowatch.model.view import FleetView, RunView
 
 _encode: Callable[[str, Mapping[str, Any]], bytes] = wire.encode
-_QUEUE_EVENTS = 8192
-_TICK_SECONDS = 0.5
+_QUEUE_EVENTS, _TICK_SECONDS = 8192, 0.5
 _PUBLISH_SECONDS = 1.0  # nobody scrapes more often
 _WORKERS = 16  # runs whose remediations can be on their way at once
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,7 @@ class _Service:
         # Of the two kinds of queues the cheaper one; its bound is kept in `_post`.
         self._queue: queue.SimpleQueue[events.Event] = queue.SimpleQueue()
         self._over = threading.Event()
-        self._clock: Clock = SystemClock()
+        clock = self._clock = SystemClock()
         self._tick_at = self._publish_at = self._clock.monotonic()
         config = options.config
         environment = options.environment or os.environ
@@ -140,31 +136,18 @@ class _Service:
             self.fleet, PauseFile(state), options.config_path, self._surroundings()
         )
         if options.config_path is not None:
-            self._watch = ConfigWatch(
-                options.config_path, self._post, self._clock, options.documents
-            )
+            self._watch = ConfigWatch(options.config_path, self._post, clock, options.documents)
             stack.callback(self._watch.close)
             self._watch.start()
-            signals.on(signal.SIGHUP, self._watch.reload, stack)
+            signals.on(stack, self._watch.reload, signal.SIGHUP)
         self._publisher = Publisher(
             self._watched, self._listener, self._queue.qsize, self._clock, self._observers
         )
-        for number in _SIGNALS:
-            signals.on(number, self._over.set, stack)
-        self._front = Front(
-            state,
-            self._journal,
-            self._clock,
-            partial(say, None),
-            self._thread_failed,
-            lambda: self.fleet.members,
-            self._view,
-            lambda: self.fleet.config.notifications,
-        )
-        stack.callback(self._front.close)
-        if config.metrics is not None:
-            where = http.parse_address(config.metrics)
-            self._front.serve(where, config.web_config, self._publisher)
+        signals.on(stack, self._over.set, signal.SIGINT, signal.SIGTERM)
+        shown = all_runs(self.fleet, self._controller, self._observers.devices)
+        told = (partial(say, None), self._thread_failed)
+        self._front = stack.enter_context(Front(state, self._journal, self._clock, *told, shown))
+        self._front.serve(config.metrics, config.web_config, self._publisher)
 
     def run(self) -> int:
         for run, memento in recover.unfinished(self._journal, lambda text: say(None, text)):
@@ -185,7 +168,8 @@ class _Service:
             if isinstance(event, events.Tick) and event.at >= self._publish_at:
                 self._publish_at = event.at + _PUBLISH_SECONDS
                 self._publisher.publish()
-                self.manager.alive(self._clock.monotonic(), self._controller.sentence)
+            if isinstance(event, events.Tick):
+                self.manager.alive(event.at, self._controller.sentence)
         self.manager.stopping()
         say(None, "stopped; trainings go on")
         return 0
@@ -198,11 +182,6 @@ class _Service:
                 self._controller.reconfigured(event)
             case _:
                 self._performer.perform(self.fleet.step(event))
-
-    def _view(self, runs: tuple[RunView, ...]) -> FleetView:
-        return view_of(
-            runs, self.fleet, self._controller.paused, self._observers.devices.readings()
-        )
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(

@@ -11,7 +11,8 @@ import signal
 from collections.abc import Callable
 
 
-def on(number: int, act: Callable[[], None], stack: contextlib.ExitStack) -> None:
-    """Call `act` for each signal `number` until `stack` is unwound."""
-    before = signal.signal(number, lambda _number, _frame: act())
-    stack.callback(signal.signal, number, before)
+def on(stack: contextlib.ExitStack, act: Callable[[], None], *numbers: int) -> None:
+    """Call `act` for each signal of these numbers until `stack` is unwound."""
+    for number in numbers:
+        before = signal.signal(number, lambda _number, _frame: act())
+        stack.callback(signal.signal, number, before)

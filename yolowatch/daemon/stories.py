@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from yolowatch.daemon.history import EVERY_SECONDS, History, failure
 from yolowatch.daemon.member import Member
 from yolowatch.daemon.viewing import run_view
+from yolowatch.model.receipt import Receipt
 from yolowatch.model.story import Failure, Point, Subject, Waiting
 from yolowatch.model.view import FleetView, IncidentView, RunView
 
@@ -81,16 +82,14 @@ class Stories:
         runs = tuple(run_view(member, receipts=False) for member in members.values())
         points = {run: history.points() for run, history in self._histories.items()}
         receipts = {
-            each.incident: each.outcome
-            for member in members.values()
-            for each in member.core.healing.receipts
+            each.incident: each.outcome for member in members.values() for each in _receipts(member)
         }
         waiting = (_waiting(member) for member in members.values())
         waits = frozenset(each[0] for each in waiting if each is not None)
         self.overview = Overview(self._view(runs), points, receipts, waits)
 
     def _compare(self, member: Member, now: float) -> None:
-        receipts = {each.incident: each.outcome for each in member.core.healing.receipts}
+        receipts = {each.incident: each.outcome for each in _receipts(member)}
         waiting = _waiting(member)
         for incident in tuple(member.records.incidents.values()):
             outcome = receipts.get(incident.id)
@@ -145,6 +144,11 @@ class Stories:
             data=spec.data,
             device=spec.device,
         )
+
+
+def _receipts(member: Member) -> tuple[Receipt, ...]:
+    """Of restarts, and of what was changed while it ran."""
+    return (*member.core.healing.receipts, *member.core.ordering.living.receipts)
 
 
 def _waiting(member: Member) -> tuple[str, Waiting] | None:

@@ -1,9 +1,10 @@
-"""Finds out where a training came from, through the hands, before it is adopted."""
+"""Finds out where a training came from, through the hands, and how dense its data set is."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from yolowatch.daemon.counting import count
 from yolowatch.decide.rules import OPT_OUT_NAME
 from yolowatch.edges import proc
 from yolowatch.edges.clock import Clock
@@ -11,9 +12,9 @@ from yolowatch.edges.names import home_of
 from yolowatch.edges.optout import opted_out
 from yolowatch.errors import CaptureError
 from yolowatch.hands.port import ServiceHands
-from yolowatch.model.actions import Adopt
+from yolowatch.model.actions import Adopt, CountBoxes
 from yolowatch.model.adoption import Adoption
-from yolowatch.model.events import Adopted
+from yolowatch.model.events import Adopted, BoxesCounted
 
 
 class Surveyor:
@@ -23,7 +24,13 @@ class Surveyor:
         self._hands = hands
         self._clock = clock
 
-    def survey(self, request: Adopt) -> Adopted:
+    def survey(self, request: Adopt | CountBoxes) -> Adopted | BoxesCounted:
+        """What is asked: where a training came from, or how dense its data set is."""
+        if isinstance(request, CountBoxes):
+            return count(request, self._clock)
+        return self._origin(request)
+
+    def _origin(self, request: Adopt) -> Adopted:
         """Keep how the training, or the launcher of its ranks, was started."""
         process = request.launcher or request.process
         try:

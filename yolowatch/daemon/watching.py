@@ -84,6 +84,7 @@ class Watching:
             earlier_capacity_bytes=None if before is None else before.memory.capacity_bytes,
             waited=waited and last is not None and last.verdict.kind is Kind.NOT_BACK,
             xids=_since(seen.xids, self._newest(seen)),
+            oom_kills=attempt.exited.oom_kills if attempt.exited is not None else None,
         )
 
     def _of(self, attempt: Attempt) -> _Seen:
@@ -139,9 +140,11 @@ class Watching:
         yield from self._of_host(seen, attempt, at)
 
     def _forecast(self) -> Finding | None:
-        """Where nothing is prevented; who prevents says itself what is foreseen."""
+        """Where nothing is prevented; who prevents opens an incident of its own."""
         policy, worst = self._healing.policy, self._foreseeing.forecast.worst
-        return None if policy.prevention else watch_around.forecast(worst, policy.thresholds)
+        if policy.prevention and policy.mode == "auto":
+            return None
+        return watch_around.forecast(worst, policy.thresholds)
 
     def _of_host(self, seen: _Seen, attempt: Attempt, at: float) -> Iterator[Finding]:
         thresholds, host = self._healing.policy.thresholds, self._sights.host

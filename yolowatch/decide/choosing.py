@@ -44,7 +44,7 @@ def choose(
     direct = verdict.where in (Where.STEP, Where.MULTI_SCALE_PEAK)
     largest = failed if levers.uses else failed - 1
     sure = predicted and direct and not laws.weak
-    bound = largest if sure else failed // 2
+    bound = largest if sure else max(failed // 2**laws.halvings, least)
     what = "the batch"
     if levers.uses and (failed <= least or "batch" not in policy.levers):
         # There is no smaller batch to be had: a lever is all that is left.
@@ -61,7 +61,8 @@ def choose(
         if fits(each, limit):
             if bound == largest:
                 return each, "it is the largest batch that is predicted to fit"
-            return each, "the prediction is only a bound, so at most half is taken"
+            part = "half" if laws.halvings == 1 else "a quarter"
+            return each, f"the prediction is only a bound, so at most {part} is taken"
     if laws.weak and small:
         return small[-1], "no batch is predicted to fit, but the prediction is only a bound"
     return None, ""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from yolowatch.decide import ranks
 from yolowatch.decide.detect_device import device_cause, is_tight
 from yolowatch.decide.detect_wording import ending, evidence, quoted, sentence, where
-from yolowatch.decide.host import Cause, host_cause
+from yolowatch.decide.host import Cause, host_cause, was_killed
 from yolowatch.decide.texts import Form, Source, parse_capacity, recognise
 from yolowatch.decide.texts_faults import device_fault
 from yolowatch.model.device import DeviceUser
@@ -59,6 +59,8 @@ def classify(
     if exit_status == 0 and (state.finished or words is None):
         return Verdict(Kind.FINISHED, "The training finished.")
     unknown = exit_status is None and exit_signal is None
+    if (unknown or exit_signal) and was_killed(state, exit_signal, around.oom_kills):
+        return _killed(state, around, exit_signal)
     if unknown and state.finished:
         return Verdict(Kind.FINISHED, "The training finished.")
     if unknown and (words is None or words.handled):
@@ -77,6 +79,20 @@ def classify(
         f"It ended with status {exit_status} and no exception was seen.",
         evidence=quoted(words),
     )
+
+
+def _killed(state: RunState, around: Around, exit_signal: int | None) -> Verdict:
+    """By the kernel, for want of the host's memory; on the CPU that is what a batch takes."""
+    memory, on_cpu = state.memory, ((state.spec and state.spec.device) or "").startswith("cpu")
+    kills = f"{around.oom_kills} processes of its control group were killed for want of memory"
+    facts = (kills, *ending(exit_signal))
+    if on_cpu and _was_tight(memory):
+        used, capacity = bytes_text(memory.allocated_bytes), bytes_text(memory.capacity_bytes)
+        said = f"The kernel killed it for want of memory: {used} in use of {capacity}."
+        found = where(state, state.place)
+        return Verdict(Kind.CPU_OOM, said, found, facts, capacity_bytes=memory.capacity_bytes)
+    said = f"Host out of memory {Cause.KILLED.value}."
+    return Verdict(Kind.HOST_OOM, said, evidence=facts)
 
 
 def _by_signal(signal: int, state: RunState, around: Around) -> Verdict:
@@ -132,7 +148,7 @@ def _by_last_words(
     return Verdict(
         kind=kind,
         sentence=said,
-        where=where(state, words),
+        where=where(state, words.place),
         evidence=evidence(state, words, figures, capacity) + ending(exit_signal) + _xids(around),
         capacity_bytes=capacity,
         neighbours=neighbours,
@@ -176,7 +192,7 @@ def _host_oom(state: RunState, words: LastWords, cause: Cause, exit_signal: int 
         kind = Kind.RAM_CACHE
         said = f"{said} Each of {state.ranks} ranks caches all images in memory of its own."
     facts = evidence(state, words, figures, capacity) + ending(exit_signal)
-    return Verdict(kind, said, where(state, words), facts, capacity)
+    return Verdict(kind, said, where(state, words.place), facts, capacity)
 
 
 def _doubt(state: RunState, words: LastWords, form: Form, around: Around) -> str | None:

@@ -10,7 +10,7 @@ import re
 from yolowatch.decide.texts import Figures, Form, Source
 from yolowatch.model.printable import printable
 from yolowatch.model.quantity import bytes_text
-from yolowatch.model.run import LastWords, RunState
+from yolowatch.model.run import LastWords, Place, RunState
 from yolowatch.model.verdict import Where
 
 _STEP_PHASES = ("forward", "loss", "backward")
@@ -19,14 +19,14 @@ _SIMPLE = {"setup": Where.SETUP, "validation": Where.VALIDATION, "save": Where.S
 _ASSIGNER = re.compile(r"(?:tal|assigner)\.py:\d+ ")
 
 
-def where(state: RunState, words: LastWords) -> Where:
-    """In which part of the training it struck."""
-    place, spec = words.place, state.spec
+def where(state: RunState, place: Place) -> Where:
+    """In which part of the training it struck, which was here."""
+    spec = state.spec
     phase = place.phase or ""
     if phase in _SIMPLE:
         return _SIMPLE[phase]
     if phase == "optimizer":
-        first = _first_optimizer_step(state, words)
+        first = _first_optimizer_step(state, place)
         return Where.FIRST_OPTIMIZER_STEP if first else Where.OPTIMIZER
     if phase not in _STEP_PHASES:
         return Where.UNKNOWN
@@ -38,13 +38,13 @@ def where(state: RunState, words: LastWords) -> Where:
     return Where.STEP
 
 
-def _first_optimizer_step(state: RunState, words: LastWords) -> bool:
+def _first_optimizer_step(state: RunState, place: Place) -> bool:
     if any(each.phase == "optimizer" for each in state.footprints):
         return False
     exists = state.spec.optimizer_state_exists if state.spec is not None else None
     if exists is not None:
         return not exists
-    step, accumulate = words.place.step, words.place.accumulate
+    step, accumulate = place.step, place.accumulate
     return step is not None and accumulate is not None and step < accumulate
 
 

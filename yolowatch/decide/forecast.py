@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from yolowatch.decide.forecast_boxes import denser, with_densest
 from yolowatch.decide.texts import parse_capacity
 from yolowatch.model.plan import Law
 from yolowatch.model.run import Footprint, LastWords, RunState
@@ -33,6 +34,15 @@ class Laws:
     validation: Law | None = None
     weak: bool = True
     notes: tuple[str, ...] = ()
+    dense: bool = False  # the batch that failed had more boxes than any before
+    halvings: int = 1  # that a mere bound asks for at least
+
+    def as_bound(self) -> Laws:
+        """These laws, after a prediction by one of them has failed: half was not enough then.
+
+        Of boxes the next batch may have far more still.
+        """
+        return replace(self, weak=True, halvings=2 if self.dense else 1)
 
 
 @dataclass(frozen=True)
@@ -76,8 +86,11 @@ def needed_at_failure(words: LastWords) -> int | None:
     return None if allocated is None or requested is None else allocated + requested
 
 
-def fit(state: RunState) -> Laws:
-    """The laws that an attempt's footprints and failure allow; `notes` say on what they rest."""
+def fit(state: RunState, most_boxes: int | None = None) -> Laws:
+    """The laws that an attempt's footprints and failure allow; `notes` say on what they rest.
+
+    `most_boxes` are those of the densest image of the data set, where they are known.
+    """
     notes: list[str] = []
     training, weak = _fit_training(state, notes)
     training, weak = _correct_training(state, training, weak, notes)
@@ -89,7 +102,11 @@ def fit(state: RunState) -> Laws:
         weak = True
         notes.append("how large the optimizer's state will be is not known")
     validation = _fit_validation(state, training, notes)
-    return Laws(training, validation, weak or training is None, tuple(notes))
+    if training is not None:
+        training = with_densest(training, state, most_boxes)
+    words = state.last_words
+    dense = words is not None and denser(state, words)
+    return Laws(training, validation, weak or training is None, tuple(notes), dense)
 
 
 def _fit_training(state: RunState, notes: list[str]) -> tuple[Law | None, bool]:
@@ -206,6 +223,10 @@ def _correct_training(
     largest = max((f.pixels for f in state.footprints if f.phase == "backward"), default=0)
     if pixels > largest:
         notes.append("the failure at a size not measured before makes the law steeper")
+        return replace(law, per_pixel_bytes=(needed - law.fixed_bytes) / pixels), weak
+    if denser(state, words):
+        # A table of boxes and places grew, of which a smaller batch has a smaller one.
+        notes.append("the failed batch had more boxes than any before: the law is made steeper")
         return replace(law, per_pixel_bytes=(needed - law.fixed_bytes) / pixels), weak
     # Batches as large as this one did fit before: what grew does not go by size.
     notes.append("the failure at a size that fitted before raises the law as a whole")

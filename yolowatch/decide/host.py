@@ -26,6 +26,7 @@ class Cause(Enum):
     WORKERS = "in a process that loads images"
     SHARED = "for the shared memory of the processes that load images"
     PINNED = "for pinned memory"
+    KILLED = "and the kernel killed the training"
 
 
 _SIGNALLED = re.compile(r"DataLoader worker \(pid \d+\) is killed by signal: (Killed|Bus error)\b")
@@ -41,6 +42,15 @@ _NO_PAGES = re.compile(r"^\S*(?:Error|Exception): .*(?:out of memory|Cannot allo
 _OPENCV = re.compile(r"OpenCV\([^)\n]*\) [^\n]*: error: \(-4:Insufficient memory\) ")
 _SYSTEM = re.compile(r"\[Errno 12\] Cannot allocate memory\Z")
 _CACHING = ("setup", "data")
+_SIGKILL = 9
+
+
+def was_killed(state: RunState, signal: int | None, oom_kills: int | None) -> bool:
+    """Whether the kernel ended it for want of memory: it counted a kill in the training's group,
+    and the training itself has said nothing. `signal` is None where it is not known.
+    """
+    silent = state.last_words is None and not state.finished and state.hooked
+    return silent and signal in (None, _SIGKILL) and bool(oom_kills)
 
 
 def host_cause(state: RunState, words: LastWords) -> Cause | None:
@@ -84,7 +94,7 @@ def host_lever(
     found: tuple[FreeLever | None, ...]
     if cause is Cause.CACHE:
         found = (_cache(spec, allowed),)
-    elif cause is Cause.WORKERS:
+    elif cause in (Cause.WORKERS, Cause.KILLED):
         found = (_cache(spec, allowed), _workers(spec, allowed))
     elif cause is Cause.SHARED:
         found = (_workers(spec, allowed),)

@@ -14,6 +14,15 @@ from __future__ import annotations
 
 import math
 
+from yolowatch.decide.forecast_boxes import MOSAIC, assignment
+from yolowatch.decide.forecast_later import (
+    NOISE,
+    NOISE_WORTH,
+    end_of_epoch,
+    first_step,
+    save,
+    validation,
+)
 from yolowatch.decide.forecast_line import Belief, Line, Prediction, fit_line
 from yolowatch.decide.forecast_points import (
     Floor,
@@ -29,10 +38,7 @@ from yolowatch.model.forecast import Forecast, Lesson, Outlook
 from yolowatch.model.run import Footprint, RunSpec, RunState
 
 _BOUND = 0.99
-_NOISE, _NOISE_WORTH = 0.02, 6.0  # of the largest rise, before anything is known of the noise
-_ASSIGNMENT = 1.3  # bytes per box and pixel: the assigners of ultralytics and yolov9, see below
-_ASSIGNING = ("ultralytics", "yolov9")
-_VALIDATION_SHARE = 0.3  # of the slope of a training batch, before any validation was seen
+_AS_FAR_AS = 2.33  # deviations from the middle that the bound is, where much is known
 
 
 def foresee(
@@ -56,13 +62,22 @@ def foresee(
     line = training_line(prints, spec, lesson)
     seen = max((each.peak_bytes for each in prints), default=0)
     capacity = settled_capacity(state)
-    found = [_training(state, spec, prints, line, ground, seen, most_boxes, capacity)]
-    found.append(_validation(state, spec, prints, line, ground, lesson, capacity))
-    if pending:
-        found.append(_first_step(state, spec, ground, capacity))
-    known = [each for each in found if each is not None]
+    known = []
+    trained = _training(state, spec, prints, line, ground, seen, most_boxes, capacity)
+    if trained is not None:
+        known.append(trained)
+    ends = end_of_epoch(state, spec)
+    validated = validation(state, spec, prints, line, ground, lesson)
+    if validated is not None:
+        top = max((each.peak_bytes for each in prints if each.phase == "validation"), default=0)
+        known.append(_outlook("validation", validated, top, capacity, ends))
+    begun = first_step(state, spec, ground) if pending else None
+    if begun is not None:
+        known.append(_outlook("optimizer", begun[0], 0, capacity, begun[1]))
     known.sort(key=lambda each: (-(each.probability or 0.0), -(each.bound_bytes or 0)))
-    return Forecast(tuple(known), _notes(lesson, capacity, pending, state))
+    saved = save(spec, prints, ground, validated)
+    later = None if saved is None else _outlook("save", saved, 0, None, ends)
+    return Forecast(tuple(known), _notes(lesson, capacity, pending), later)
 
 
 def training_line(prints: tuple[Footprint, ...], spec: RunSpec, lesson: Lesson | None) -> Line:
@@ -83,12 +98,9 @@ def training_line(prints: tuple[Footprint, ...], spec: RunSpec, lesson: Lesson |
         slope = Belief(known, 0.05 * known)
         fixed = Belief(lesson.training_fixed_bytes, 0.1 * lesson.training_fixed_bytes + 1.0)
         largest = max(largest, known * max((each.pixels for each in prints), default=1))
-    # A row of tensors per box and place that may hold it, measured on ultralytics at 640 px: 24.5
-    # against 11.4 GB for 900 and 300 boxes an image. Others compare without such a table.
-    assigning = _ASSIGNMENT if spec.trainer in _ASSIGNING else 0.0
-    boxes = Belief(assigning, assigning + 0.1)
+    boxes = Belief(assignment(spec), 0.5 * assignment(spec) + 0.1)
     return fit_line(
-        points, (fixed, slope, boxes), noise=_NOISE * (largest or 1.0), noise_freedom=_NOISE_WORTH
+        points, (fixed, slope, boxes), noise=NOISE * (largest or 1.0), noise_freedom=NOISE_WORTH
     )
 
 
@@ -108,76 +120,25 @@ def _training(
         return None
     batch, height, width = shape
     trained = [each for each in prints if each.phase == "backward"]
-    dense = max((density(e) / (e.height * e.width) for e in trained if e.pixels), default=0.0)
-    if most_boxes is not None:
-        dense = max(dense, float(batch * most_boxes))
+    usual = max((density(e) / (e.height * e.width) for e in trained if e.pixels), default=0.0)
+    densest = float(batch * most_boxes) if most_boxes and assignment(spec) else 0.0
+    dense, mosaic = max(usual, densest), max(usual, MOSAIC * densest)
     rise = line.at(batch * height * width, dense * height * width)
+    # That the densest image stands in a mosaic of such images belongs to the bound, not the point.
+    more = line.at(batch * height * width, mosaic * height * width).value - rise.value
     grown = ground.per_size_bytes * _sizes_to_come(spec, ground)
     found = Prediction(
         ground.bytes + grown + rise.value,
-        math.hypot(rise.scale, ground.deviation, grown / 2),
+        math.hypot(rise.scale, ground.deviation, grown / 2, more / _AS_FAR_AS),
         rise.freedom,
     )
     lifetime = state.memory.peak_bytes
-    if lifetime is not None and repeated(prints, batch * height * width) and not grown:
+    known = repeated(prints, batch * height * width) and not grown and dense <= usual
+    if lifetime is not None and known:
         # It came again and the mark of the process did not rise: that is known better.
-        known = min(found.value, float(lifetime))
-        found = Prediction(known, _NOISE * max(known - ground.bytes, 0.0), rise.freedom)
+        point = min(found.value, float(lifetime))
+        found = Prediction(point, NOISE * max(point - ground.bytes, 0.0), rise.freedom)
     return _outlook("backward", found, seen, capacity, state.place.step or 0)
-
-
-def _validation(
-    state: RunState,
-    spec: RunSpec,
-    prints: tuple[Footprint, ...],
-    line: Line,
-    ground: Floor,
-    lesson: Lesson | None,
-    capacity: int | None,
-) -> Outlook | None:
-    """One batch of the validation, which keeps nothing for a backward pass."""
-    if not spec.validation_batch or not spec.image_size:
-        return None
-    images = [each for each in prints if each.phase == "validation" and each.pixels > 0]
-    # Rectangular images may be a stride larger than the image size.
-    side = spec.image_size + (spec.stride or 0)
-    pixels = max([spec.validation_batch * side**2, *(each.pixels for each in images)])
-    slope = _VALIDATION_SHARE * max(line.coefficients[1], 0.0)
-    belief = Belief(slope, slope)
-    if lesson is not None and lesson.validation_bytes_per_pixel is not None:
-        belief = Belief(lesson.validation_bytes_per_pixel, 0.1 * lesson.validation_bytes_per_pixel)
-    points = rises(prints, "validation")
-    largest = max([each.y for each in points] + [belief.value * pixels])
-    law = fit_line(
-        points,
-        (Belief(0.0, 1.0), belief, Belief(0.0, 0.001)),
-        noise=_NOISE * largest or 1.0,
-        noise_freedom=_NOISE_WORTH,
-    )
-    rise = law.at(pixels)
-    seen = max((each.peak_bytes for each in images), default=0)
-    found = Prediction(ground.bytes + rise.value, rise.scale, rise.freedom)
-    if images and not points:
-        # It came, and the mark of the process did not rise: it takes less than training did.
-        lifetime = state.memory.peak_bytes
-        if lifetime is not None and found.value > lifetime:
-            found = Prediction(lifetime, 0.0, rise.freedom)
-    epoch_steps = _batches_an_epoch(spec)
-    step = state.place.step or 0
-    first = None if epoch_steps is None else (step // epoch_steps + 1) * epoch_steps
-    return _outlook("validation", found, seen, capacity, first)
-
-
-def _first_step(
-    state: RunState, spec: RunSpec, ground: Floor, capacity: int | None
-) -> Outlook | None:
-    """The first step of the optimizer makes its state, beside all gradients."""
-    gradients = spec.parameter_bytes
-    if gradients is None:
-        return None
-    found = Prediction(float(ground.bytes + gradients), 0.02 * ground.bytes, _NOISE_WORTH)
-    accumulate = state.place.accumulate or spec.accumulate or 1
-    return _outlook("optimizer", found, 0, capacity, max((state.place.step or 0), accumulate - 1))
 
 
 def _outlook(
@@ -224,15 +185,7 @@ def _pending_bytes(spec: RunSpec, prints: tuple[Footprint, ...]) -> int | None:
     return spec.optimizer_state_bytes
 
 
-def _batches_an_epoch(spec: RunSpec) -> int | None:
-    if not spec.train_images or not spec.batch:
-        return None
-    return -(-spec.train_images // spec.batch)
-
-
-def _notes(
-    lesson: Lesson | None, capacity: int | None, pending: int | None, state: RunState
-) -> tuple[str, ...]:
+def _notes(lesson: Lesson | None, capacity: int | None, pending: int | None) -> tuple[str, ...]:
     notes = []
     if lesson is not None:
         runs = "an earlier run" if lesson.runs == 1 else f"{lesson.runs} earlier runs"

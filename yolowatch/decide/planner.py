@@ -7,13 +7,13 @@ is only a bound never replaces halving, it can only ask for less than half.
 from __future__ import annotations
 
 from yolowatch.decide import opt_in
-from yolowatch.decide.budget import AttemptHistory, exhausted
+from yolowatch.decide.budget import AttemptHistory, exhausted, without_progress
 from yolowatch.decide.choosing import choose, without_margin
 from yolowatch.decide.combination import NOTHING
 from yolowatch.decide.combining import combinations
 from yolowatch.decide.forecast import Laws, needed_at_failure
 from yolowatch.decide.free import FreeLever, free_lever
-from yolowatch.decide.host import host_cause, host_lever
+from yolowatch.decide.host import Cause, host_cause, host_lever
 from yolowatch.decide.ladder import (
     MAX_REJECTED,
     Candidate,
@@ -65,13 +65,12 @@ def plan(
     if verdict.kind.is_host:
         return _plan_host(user, recipe, earlier, state, verdict, policy, incident)
     if recipe is None:
-        return Refusal(
-            incident,
-            "The effective batch or weight decay of the run is not known, so it cannot be kept.",
-        )
+        unknown = "The effective batch or weight decay of the run is not known"
+        return Refusal(incident, f"{unknown}, so it cannot be kept.")
     if _unplaced(state, verdict):
         return Refusal(incident, "It is not known where in the training memory ran out.")
     limit = _limit(state, verdict, policy)
+    laws = laws.as_bound() if without_progress(history) > 1 else laws  # a prediction has failed
     free = free_lever(state, verdict, laws, limit, earlier, _allowed(user, policy))
     if free is not None:
         return _plan_free(free, recipe, earlier, state, verdict, policy, incident)
@@ -175,9 +174,8 @@ def _plan_host(
     incident: str,
 ) -> Plan | Refusal:
     """A lever for the host's memory; the recipe may be unknown, since it is not touched."""
-    cause = host_cause(state, state.last_words) if state.last_words is not None else None
-    allowed = _allowed(user, policy)
-    lever = host_lever(state.spec, cause, earlier, allowed) if cause is not None else None
+    cause = host_cause(state, state.last_words) if state.last_words is not None else Cause.KILLED
+    lever = host_lever(state.spec, cause, earlier, _allowed(user, policy)) if cause else None
     if lever is None:
         return Refusal(incident, f"{verdict.sentence} No lever for that is left.")
     return _plan_free(lever, recipe, earlier, state, verdict, policy, incident)

@@ -72,6 +72,14 @@ def certificate_trouble(cert_file: str, key_file: str) -> str | None:
     return "no handshake comes to an end with it"
 
 
+def trouble_of(tls: Tls) -> str | None:
+    """What is wrong with the certificate, in a few words; None where nothing is."""
+    try:
+        return certificate_trouble(tls.cert_file, tls.key_file)
+    except OSError as error:
+        return _why(error)
+
+
 def _load(context: ssl.SSLContext, tls: Tls) -> None:
     try:
         context.load_cert_chain(tls.cert_file, tls.key_file, password=_no_password)

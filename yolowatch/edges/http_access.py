@@ -150,14 +150,19 @@ class Access:
 
 def load(path: Path) -> Guard:
     """The guard that a web configuration file describes; raises ConfigError."""
+    found = read(path)
+    context = server_context(found.tls) if found.tls is not None else None
+    return Guard(found, context, Passwords(found.users))
+
+
+def read(path: Path) -> WebConfig:
+    """What the file says, whatever its certificates are; raises ConfigError."""
     try:
         body = read_bounded(path, _MAX_BYTES).decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no regular UTF-8 text below 1 MiB"
         raise ConfigError(f"{path} cannot be read: {reason}.") from None
-    found = config.web(body, str(path), str(path.absolute().parent))
-    context = server_context(found.tls) if found.tls is not None else None
-    return Guard(found, context, Passwords(found.users))
+    return config.web(body, str(path), str(path.absolute().parent))
 
 
 def _credentials(header: str | None) -> tuple[str | None, str]:

@@ -22,6 +22,7 @@ PTH = "yolowatch_start.pth"
 MODULE = "yolowatch_start.py"
 FOLDER = "yolowatch_installed"
 START = Path(stage.__file__).parent.parent / "hook" / "start.py"
+CURRENT = "current"  # the link that PYTHONPATH names, so that it stays true with another version
 _SECONDS = 60
 _QUESTION = (
     "import sys, sysconfig; print(sys.version_info >= (3, 8), sysconfig.get_path('purelib'))"
@@ -45,6 +46,23 @@ def install(python: Path) -> Path:
     except OSError as error:
         raise _unwritable(packages, error) from error
     return packages
+
+
+def stage_for_all(folder: Path) -> Path:
+    """Stage the hook beneath `folder` for every user; the link to it. Raises StateError."""
+    try:
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        staged = stage.stage(folder, shared=True)
+        with tempfile.TemporaryDirectory(prefix=".yolowatch-", dir=folder) as scratch:
+            link = Path(scratch, CURRENT)
+            link.symlink_to(staged.path.relative_to(folder))
+            os.replace(link, folder / CURRENT)
+    except OSError as error:
+        raise StateError(
+            f"The hook cannot be staged in {folder} ({error.strerror or error}): name a folder "
+            "that you may write to."
+        ) from error
+    return folder / CURRENT
 
 
 def uninstall(python: Path) -> bool:

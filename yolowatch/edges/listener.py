@@ -78,8 +78,8 @@ class Listener:
         handed: socket.socket | None = None,
     ) -> None:
         self.path = path
-        self.beat: Callable[[], None] = lambda: None  # called by the thread every few seconds
         self._is_ours = handed is None  # else its address stays when this listener goes
+        self.beat: Callable[[], None] = lambda: None  # called by the thread every few seconds
         self.dropped = 0
         self.refused = 0
         self._post, self._uids, self._clock, self._bounds = post, uids, clock, bounds

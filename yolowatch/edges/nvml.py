@@ -20,6 +20,7 @@ from yolowatch.model.device import THROTTLE_REASONS, DeviceReading, EccErrors, G
 
 T = TypeVar("T")
 
+_LASTING_ROUNDS = 5
 _HANGS_SECONDS = 1.0  # a driver that lives answers in milliseconds
 
 _REASONS_CALLS = (
@@ -79,6 +80,8 @@ class DriverNvml:
         self._lock = threading.Lock()
         self._reason: str | None = None
         self._xids = XidEvents()
+        self._rounds = 0
+        self._lasting: dict[int, _Lasting] = {}  # by index
 
     @property
     def reason(self) -> str | None:
@@ -90,7 +93,10 @@ class DriverNvml:
             count = _ask(problems, "the number of GPUs", pynvml.nvmlDeviceGetCount)
             self._reason = problems[0] if problems else None
             self._xids.collect(count or 0)
-            return tuple(self._with_xids(_device(index)) for index in range(count or 0))
+            if self._rounds % _LASTING_ROUNDS == 0:
+                self._lasting.clear()
+            self._rounds += 1
+            return tuple(self._device(index) for index in range(count or 0))
 
     def processes(self, index: int) -> tuple[GpuProcess, ...] | None:
         with self._lock:
@@ -102,11 +108,17 @@ class DriverNvml:
             # In a container the driver may not tell who uses how much: pynvml gives None for that.
             return tuple(GpuProcess(int(each.pid), each.usedGpuMemory) for each in found)
 
-    def _with_xids(self, reading: DeviceReading) -> DeviceReading:
-        index = reading.index
-        return replace(
-            reading, xids=self._xids.counts.get(index), last_xid=self._xids.last.get(index)
-        )
+    def _device(self, index: int) -> DeviceReading:
+        problems: list[str] = []
+        handle = _ask(problems, "the GPU", pynvml.nvmlDeviceGetHandleByIndex, index)
+        if handle is None:
+            reading = DeviceReading(index, answers=False, problems=tuple(problems))
+        else:
+            if index not in self._lasting:
+                self._lasting[index] = _lasting(handle)
+            reading = _device(index, handle, self._lasting[index])
+        xids, last = self._xids.counts.get(index), self._xids.last.get(index)
+        return replace(reading, xids=xids, last_xid=last)
 
     def close(self) -> None:
         if not self._lock.acquire(timeout=_HANGS_SECONDS):
@@ -119,11 +131,37 @@ class DriverNvml:
             self._lock.release()
 
 
-def _device(index: int) -> DeviceReading:
+@dataclass(frozen=True)
+class _Lasting:
+    """What changes seldom, or is slow to ask for, and so is asked for in a few rounds only."""
+
+    uuid: str | None
+    name: str | None
+    power_limit_watts: float | None
+    throttled: tuple[str, ...] | None
+    ecc: EccErrors
+    problems: tuple[str, ...]
+
+
+def _lasting(handle: Any) -> _Lasting:
     problems: list[str] = []
-    handle = _ask(problems, "the GPU", pynvml.nvmlDeviceGetHandleByIndex, index)
-    if handle is None:
-        return DeviceReading(index, answers=False, problems=tuple(problems))
+    # What few boards have is not missed where it is not there: it makes no problem.
+    allowed = _ask([], "the power limit", pynvml.nvmlDeviceGetEnforcedPowerLimit, handle)
+    return _Lasting(
+        _text(_ask(problems, "uuid", pynvml.nvmlDeviceGetUUID, handle)),
+        _text(_ask(problems, "name", pynvml.nvmlDeviceGetName, handle)),
+        None if allowed is None else allowed / 1000,
+        _throttled(handle),
+        EccErrors(
+            _ecc(handle, pynvml.NVML_MEMORY_ERROR_TYPE_CORRECTED),
+            _ecc(handle, pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED),
+        ),
+        tuple(problems),
+    )
+
+
+def _device(index: int, handle: Any, lasting: _Lasting) -> DeviceReading:
+    problems: list[str] = []
     memory = _memory(problems, handle)
     rates = _ask(problems, "utilization", pynvml.nvmlDeviceGetUtilizationRates, handle)
     temperature = _ask(
@@ -134,12 +172,10 @@ def _device(index: int) -> DeviceReading:
         pynvml.NVML_TEMPERATURE_GPU,
     )
     milliwatts = _ask(problems, "power", pynvml.nvmlDeviceGetPowerUsage, handle)
-    # What few boards have is not missed where it is not there: it makes no problem.
-    allowed = _ask([], "the power limit", pynvml.nvmlDeviceGetEnforcedPowerLimit, handle)
     return DeviceReading(
         index=index,
-        uuid=_text(_ask(problems, "uuid", pynvml.nvmlDeviceGetUUID, handle)),
-        name=_text(_ask(problems, "name", pynvml.nvmlDeviceGetName, handle)),
+        uuid=lasting.uuid,
+        name=lasting.name,
         total_bytes=memory.get("total"),
         used_bytes=memory.get("used"),
         reserved_bytes=memory.get("reserved"),
@@ -147,13 +183,12 @@ def _device(index: int) -> DeviceReading:
         utilization_ratio=None if rates is None else rates.gpu / 100,
         temperature_celsius=None if temperature is None else float(temperature),
         power_watts=None if milliwatts is None else milliwatts / 1000,
-        power_limit_watts=None if allowed is None else allowed / 1000,
-        throttled=_throttled(handle),
-        ecc=EccErrors(
-            _ecc(handle, pynvml.NVML_MEMORY_ERROR_TYPE_CORRECTED),
-            _ecc(handle, pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED),
-        ),
-        problems=tuple(problems),
+        power_limit_watts=lasting.power_limit_watts,
+        throttled=lasting.throttled,
+        ecc=lasting.ecc,
+        # A board may be lost although the driver still knows its name.
+        answers=bool(memory) or any(each is not None for each in (rates, temperature, milliwatts)),
+        problems=(*problems, *lasting.problems),
     )
 
 

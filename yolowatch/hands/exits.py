@@ -7,6 +7,7 @@ import select
 import threading
 
 from yolowatch.edges.clock import Clock
+from yolowatch.edges.oom_kills import OomKills, oom_kills
 from yolowatch.edges.proc import process_key
 from yolowatch.hands.port import PostOf
 from yolowatch.model.events import ProcessExited
@@ -21,7 +22,7 @@ class Exits:
     def __init__(self, post: PostOf, clock: Clock) -> None:
         self._post, self._clock = post, clock
         self._lock = threading.Lock()
-        self._watched: dict[int, ProcessKey] = {}
+        self._watched: dict[int, tuple[ProcessKey, OomKills]] = {}
         self._closing = False
         self._poll = select.epoll()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC)
@@ -41,10 +42,10 @@ class Exits:
             self._tell(process)
             return
         with self._lock:
-            if process in self._watched.values():
+            if any(process == watched for watched, _ in self._watched.values()):
                 os.close(pidfd)
                 return
-            self._watched[pidfd] = process
+            self._watched[pidfd] = (process, oom_kills(process.pid))
         self._poll.register(pidfd, select.EPOLLIN)
 
     def close(self) -> None:
@@ -61,14 +62,15 @@ class Exits:
         while not self._closing:
             for number, _ in self._poll.poll():
                 with self._lock:
-                    process = self._watched.pop(number, None)
-                if process is not None:
+                    watched = self._watched.pop(number, None)
+                if watched is not None:
                     self._poll.unregister(number)
                     os.close(number)
-                    self._tell(process)
+                    process, kills = watched
+                    self._tell(process, kills.since())
 
-    def _tell(self, process: ProcessKey) -> None:
+    def _tell(self, process: ProcessKey, kills: int | None = None) -> None:
         """Even if the queue is full: nobody else would ever say it."""
-        event = ProcessExited(process, None, None, self._clock.monotonic())
+        event = ProcessExited(process, None, None, self._clock.monotonic(), kills)
         while not self._post(None, event) and not self._closing:
             self._clock.sleep(_RETRY_SECONDS)

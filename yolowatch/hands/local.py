@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from yolowatch.edges.clock import Clock, SystemClock
+from yolowatch.edges.oom_kills import oom_kills
 from yolowatch.edges.proc import process_key
 from yolowatch.errors import LaunchError
 from yolowatch.hands.port import Launched
@@ -77,8 +78,10 @@ class LocalHands:
             os.close(pidfd)
 
     def _reap(self, launched: Launched, post: Post) -> None:
+        kills = oom_kills(launched.process.pid)
         status, number = _wait(launched.pidfd)
-        event = ProcessExited(launched.process, status, number, self._clock.monotonic())
+        now = self._clock.monotonic()
+        event = ProcessExited(launched.process, status, number, now, kills.since())
         with self._lock:
             self._pidfds.pop(launched.process, None)
             os.close(launched.pidfd)

@@ -16,9 +16,9 @@ def of_run(run: RunMetrics) -> Iterator[Reading]:
     facts = _facts(run)
     yield Reading("yolowatch_run_info", (run.run,), facts)
     yield Reading("yolowatch_run_state", (run.run,), run.phase)
-    if run.state.place.phase in PHASES:
+    if run.alive and run.state.place.phase in PHASES:
         yield Reading("yolowatch_run_phase", (run.run,), run.state.place.phase)
-    for rank, state in _ranks(run):
+    for rank, state in _ranks(run) if run.alive else ():
         yield from known("yolowatch_", _of_allocator(run.run, rank, state))
     yield from known("yolowatch_", _of_training(run))
     yield from known("yolowatch_", _of_forecast(run))
@@ -73,7 +73,7 @@ def _of_training(run: RunMetrics) -> Known:
     state, spec, place, labels = run.state, run.state.spec, run.state.place, (run.run,)
     yield "run_epoch", labels, None if place.epoch is None else place.epoch + 1
     yield "run_steps_total", labels, place.step
-    yield "run_step_seconds", labels, step_seconds(state.samples)
+    yield "run_step_seconds", labels, step_seconds(state.samples) if run.alive else None
     yield "run_progress_timestamp_seconds", labels, run.progress_at
     sides = [side for side in (place.height, place.width) if side is not None]
     yield "run_image_size_pixels", labels, max(sides, default=None)
@@ -101,14 +101,13 @@ def step_seconds(samples: Sequence[Sample]) -> float | None:
 
 def _of_forecast(run: RunMetrics) -> Known:
     yield "predicted_peak_bytes", (run.run,), run.predicted_peak_bytes
-    outlook = run.outlook
-    if outlook is None:
-        return
-    labels = (run.run, outlook.phase)
-    yield "forecast_peak_bytes", labels, outlook.point_bytes
-    yield "forecast_bound_bytes", labels, outlook.bound_bytes
-    yield "forecast_capacity_bytes", labels, outlook.capacity_bytes
-    yield "forecast_oom_probability_ratio", labels, outlook.probability
+    by_phase = {each.phase: each for each in reversed(run.outlooks)}  # the first of one counts
+    for phase, outlook in by_phase.items():
+        labels = (run.run, phase)
+        yield "forecast_peak_bytes", labels, outlook.point_bytes
+        yield "forecast_bound_bytes", labels, outlook.bound_bytes
+        yield "forecast_capacity_bytes", labels, outlook.capacity_bytes
+        yield "forecast_oom_probability_ratio", labels, outlook.probability
 
 
 def _of_host(run: RunMetrics) -> Known:
@@ -132,11 +131,14 @@ def _of_hook(run: RunMetrics) -> Known:
 def _remedies(run: RunMetrics) -> Iterator[Reading]:
     labels, named = (run.run,), run.exemplars
     yield Reading("yolowatch_attempts_total", labels, run.attempts)
+    if run.remedied_at is not None:
+        yield Reading("yolowatch_remediation_timestamp_seconds", labels, run.remedied_at)
     yield from by_value("yolowatch_incidents_total", labels, run.incidents, named)
     yield from by_value("yolowatch_incidents_closed_total", labels, run.outcomes, named)
     yield from by_value("yolowatch_remediations_total", labels, run.remediations, named)
     failures = run.remediation_failures
     yield from by_value("yolowatch_remediation_failures_total", labels, failures, named)
+    yield from by_value("yolowatch_live_changes_total", labels, run.live_changes, named)
     yield Reading("yolowatch_refusals_total", labels, run.refusals)
     yield Reading("yolowatch_checkpoints_vaulted_total", labels, run.vaulted)
     spent = run.spent

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -125,12 +126,12 @@ def _family(metric: Metric) -> Family:
 
 
 def _add(family: Family, metric: Metric, reading: Reading) -> None:
-    labels = [printable(each, _LABEL_LENGTH) for each in reading.labels]
+    labels = [_label(each) for each in reading.labels]
     value = reading.value
     if isinstance(family, SummaryMetricFamily) and isinstance(value, tuple):
         family.add_metric(labels, count_value=value[0], sum_value=value[1])
     elif isinstance(family, InfoMetricFamily) and isinstance(value, Mapping):
-        texts = {name: printable(text, _LABEL_LENGTH) for name, text in value.items()}
+        texts = {name: _label(text) for name, text in value.items()}
         if unknown := texts.keys() - set(INFO_LABELS[metric.name]):
             raise ValueError(f"{metric.name} has no label {min(unknown)}")
         family.add_metric(labels, texts)
@@ -145,6 +146,12 @@ def _add(family: Family, metric: Metric, reading: Reading) -> None:
         family.add_metric(labels, value)
     else:
         raise ValueError(f"{metric.name} is a {metric.type.value}, not {type(value).__name__}")
+
+
+@lru_cache(maxsize=4096)
+def _label(text: str) -> str:
+    """Printable and short; the same few are asked for again and again."""
+    return printable(text, _LABEL_LENGTH)
 
 
 def _exemplar(incident: str) -> Exemplar | None:

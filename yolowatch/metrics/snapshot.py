@@ -32,25 +32,28 @@ class RunMetrics:
     The mappings count since the supervisor began; what they lack is 0, because whoever counts
     knows that it did not happen. `incidents` are by kind, `outcomes` by `table.OUTCOMES`;
     `exemplars` names the newest incident of a kind, a lever or an outcome. `ranks` are the states
-    of a run that is made of several processes. `pids` are those of its living processes.
-    `progress_at` is in seconds since 1970 UTC. None is unknown.
+    of a run that is made of several processes. Where none of them is `alive`, what the last one
+    said of its memory is true no more. `pids` are those of its living processes.
+    `progress_at` and `remedied_at` are in seconds since 1970 UTC. None is unknown.
     """
 
     run: str
     phase: str
     state: RunState
+    alive: bool = True
     hook_connected: bool | None = None
     attempts: int = 0
     incidents: Mapping[str, int] = field(default_factory=dict)
     outcomes: Mapping[str, int] = field(default_factory=dict)
     remediations: Mapping[str, int] = field(default_factory=dict)
     remediation_failures: Mapping[str, int] = field(default_factory=dict)
+    live_changes: Mapping[str, int] = field(default_factory=dict)
     exemplars: Mapping[str, str] = field(default_factory=dict)
     refusals: int = 0
     vaulted: int = 0
     predicted_peak_bytes: int | None = None
     ranks: tuple[RunState, ...] = ()
-    outlook: Outlook | None = None
+    outlooks: tuple[Outlook, ...] = ()
     host: RunHost = field(default_factory=RunHost)
     spent: Spent = Spent()
     pids: frozenset[int] = frozenset()
@@ -59,6 +62,7 @@ class RunMetrics:
     paused: bool | None = None
     journal_writable: bool | None = None
     progress_at: float | None = None
+    remedied_at: float | None = None
 
 
 @dataclass(frozen=True)

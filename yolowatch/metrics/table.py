@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from yolowatch.metrics.metric import Metric, Type
 from yolowatch.metrics.table_devices import DEVICES, ECC_KINDS, GPU_INFO
-from yolowatch.metrics.table_remedies import INCIDENT_KINDS, LEVERS, OUTCOMES, REMEDIES
+from yolowatch.metrics.table_remedies import INCIDENT_KINDS, LEVERS, LIVE_LEVERS, OUTCOMES, REMEDIES
 from yolowatch.metrics.table_runs import (
     ALLOCATOR,
     FORECAST,
@@ -28,6 +28,7 @@ __all__ = [
     "INCIDENT_KINDS",
     "INFO_LABELS",
     "LEVERS",
+    "LIVE_LEVERS",
     "OUTCOMES",
     "RUN_STATES",
     "SECTIONS",

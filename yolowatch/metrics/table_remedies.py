@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from yolowatch.metrics.metric import counter
+from yolowatch.metrics.metric import counter, gauge
 from yolowatch.model.opt_in import OPT_IN
 from yolowatch.model.plan import COSTS
 from yolowatch.model.verdict import Kind
 
 INCIDENT_KINDS = tuple(kind.value for kind in Kind if kind.is_incident)
-LEVERS = (*COSTS, *OPT_IN)
+LEVERS = (*COSTS, *OPT_IN, "other")
+LIVE_LEVERS = (
+    "multi-scale",
+    "validation batch",
+    "checkpointing",
+    "planned restart",
+    "guarded start",
+    "other",
+)
 OUTCOMES = (
     "healed",  # the run finished, or trains on
     "refused",  # a reasoned decision not to act
@@ -16,6 +24,8 @@ OUTCOMES = (
     "failed",  # what was started again failed
     "recommended",  # a plan was made, and acting was not wanted
     "observed",  # not even a plan was wanted
+    "prevented",  # the training was changed while it ran
+    "rescued",  # the process itself went on
     "passed",  # seen of a run that lived, and not seen any more
     "other",
 )
@@ -32,11 +42,23 @@ REMEDIES = (
         OUTCOMES,
     ),
     counter("remediations", "Remediations that were begun, by lever.", ("run", "lever"), LEVERS),
+    gauge(
+        "remediation_timestamp_seconds",
+        "When a remedy last started the run again.",
+        _RUN,
+        "seconds",
+    ),
     counter(
         "remediation_failures",
         "Remediations that could not be carried out or whose attempt failed again, by lever.",
         ("run", "lever"),
         LEVERS,
+    ),
+    counter(
+        "live_changes",
+        "Changes of a training while it ran, by lever: nothing was started again for them.",
+        ("run", "lever"),
+        LIVE_LEVERS,
     ),
     counter(
         "refusals",

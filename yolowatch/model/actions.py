@@ -40,6 +40,14 @@ class VaultCheckpoint:
 
 
 @dataclass(frozen=True)
+class CountBoxes:
+    """Find out how many boxes the densest image of the data set `data` (a data.yaml) has."""
+
+    run: str
+    data: str
+
+
+@dataclass(frozen=True)
 class Remediation:
     """All that the executor needs to know about one plan."""
 
@@ -136,7 +144,9 @@ class Forget:
     """The run is over: what was kept of it is not needed any more."""
 
 
-Action = Say | Signal | Order | VaultCheckpoint | RunStep | RestoreFiles | Launch | Finish
+Action = (
+    Say | Signal | Order | VaultCheckpoint | CountBoxes | RunStep | RestoreFiles | Launch | Finish
+)
 
 STEPS = ("stop", "vault", "rewrite", "wait", "relaunch")
 """The order of a remediation."""

@@ -74,12 +74,17 @@ class HookRefused:
 
 @dataclass(frozen=True)
 class ProcessExited:
-    """A launched process was reaped: `status` or `signal` is set, neither where it is unknown."""
+    """A launched process was reaped: `status` or `signal` is set, neither where it is unknown.
+
+    `oom_kills` is how many processes of its control group the kernel killed for want of memory
+    while it was watched; None where that is unknown.
+    """
 
     process: ProcessKey
     status: int | None
     signal: int | None
     at: float
+    oom_kills: int | None = None
 
 
 @dataclass(frozen=True)
@@ -209,6 +214,15 @@ class HostSeen:
     at: float
 
 
+@dataclass(frozen=True)
+class BoxesCounted:
+    """The boxes of the densest image of a run's data set; None where that is not known."""
+
+    run: str
+    most: int | None
+    at: float
+
+
 Event = (
     Started
     | HookConnected
@@ -229,6 +243,7 @@ Event = (
     | ControlReceived
     | DevicesSeen
     | HostSeen
+    | BoxesCounted
 )
 
 Post = Callable[[Event], bool]

@@ -36,6 +36,7 @@ class Forecast:
 
     outlooks: tuple[Outlook, ...] = ()
     notes: tuple[str, ...] = ()
+    later: Outlook | None = None  # what a first save loads on a CPU, for which there is no lever
 
     @property
     def worst(self) -> Outlook | None:

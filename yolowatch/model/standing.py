@@ -14,6 +14,8 @@ class Standing(Enum):
     UNDER_WAY = "being remediated"
     TRAINING = "training again"
     HEALED = "healed"
+    PREVENTED = "prevented"
+    RESCUED = "survived"
     WAITING = "waits for your approval"
     RECOMMENDED = "only recommended"
     REFUSED = "not restarted"
@@ -30,9 +32,10 @@ class Standing(Enum):
     @property
     def is_good(self) -> bool:
         """Whether the training goes on, or went to its end."""
-        return self in (Standing.TRAINING, Standing.HEALED)
+        return self in _GOOD
 
 
+_GOOD = (Standing.TRAINING, Standing.HEALED, Standing.PREVENTED, Standing.RESCUED)
 _FOR_A_PERSON = (
     Standing.WAITING,
     Standing.RECOMMENDED,
@@ -42,6 +45,8 @@ _FOR_A_PERSON = (
 )
 _BEGINNINGS = (
     ("healed", Standing.HEALED),
+    ("prevented", Standing.PREVENTED),
+    ("rescued", Standing.RESCUED),
     ("refused", Standing.REFUSED),
     ("failed", Standing.FAILED),
     ("abandoned", Standing.ABANDONED),

@@ -23,6 +23,7 @@ class Around:
     earlier_capacity_bytes: int | None = None  # what the latest of those could have had
     waited: bool = False  # the same configuration was already tried again after a wait
     xids: int | None = None  # critical errors of the device since the attempt began
+    oom_kills: int | None = None  # processes of its control group that the kernel killed for memory
 
     @property
     def others(self) -> tuple[DeviceUser, ...] | None:

@@ -91,7 +91,7 @@ class Kind(Enum):
 
 # Nothing answers these by itself: a person is needed.
 _CRITICAL = (Kind.FREE_MEMORY, Kind.LIBRARY, Kind.DEVICE_FAULT, Kind.RANK_LOST, Kind.WEDGED_RANK)
-_INFO = (Kind.DENSE_BATCHES, Kind.HANDLED_OOM)
+_INFO = (Kind.DENSE_BATCHES, Kind.HANDLED_OOM, Kind.FORESEEN)
 
 
 class Where(Enum):

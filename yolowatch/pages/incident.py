@@ -24,6 +24,8 @@ _LEADS = {
     Standing.UNDER_WAY: "The plan is being carried out; this page changes when it is done.",
     Standing.TRAINING: "The run was resumed and trains again. Nothing needs to be done.",
     Standing.HEALED: "The run was resumed and went to its end. Nothing needs to be done.",
+    Standing.PREVENTED: "It was changed while it ran, before memory could run out.",
+    Standing.RESCUED: "The process survived and trains on, with what was changed below.",
     Standing.WAITING: "There is a plan, and nothing was touched yet.",
     Standing.RECOMMENDED: "There is a plan, and nothing was touched: the mode is recommend.",
     Standing.REFUSED: "Nothing was restarted: the training has ended with its own exit status.",
@@ -147,9 +149,9 @@ def moment(at: float | None) -> str:
 def _figures(story: Story) -> Iterator[Figure]:
     receipt, failure = story.receipt, story.failure
     date, _, clock = moment(story.opened).partition(" ")
-    yield Figure(
-        "Failed", clock or date, " · ".join(each for each in (date, _where(failure)) if each)
-    )
+    notes = [each for each in (date, _where(failure)) if each]
+    happened = "Foreseen" if stand(story) is Standing.PREVENTED else "Failed"
+    yield Figure(happened, clock or date, " · ".join(notes))
     held = failure.allocated_bytes if failure is not None else None
     if held is None and receipt is not None:
         held = receipt["failed_peak_bytes"]

@@ -574,6 +574,15 @@ FREE_MEMORY = (
         mib(8.57) + gib(9.28) + mib(4.68),
     ),
     Report(
+        "torch 1.7, on Windows",
+        "https://github.com/ultralytics/yolov5/issues/1698",
+        "RuntimeError",
+        "CUDA out of memory. Tried to allocate 294.00 MiB (GPU 0; 6.00 GiB total capacity; 118.62 "
+        "MiB already allocated; 4.20 GiB free; 362.00 MiB reserved in total by PyTorch)",
+        mib(294),
+        gib(4.20) + mib(362),
+    ),
+    Report(
         "torch 2.1, nothing allocated",
         "https://github.com/levihsu/OOTDiffusion/issues/167",
         "torch.cuda.OutOfMemoryError",

@@ -6,8 +6,9 @@
 
 The real hook's agent tells of it. The image's size changes from batch to batch as in multi-scale
 training, and the memory follows it. In epoch NUMBER it fails: for lack of memory (`oom` unless its
-batch is smaller than it was, `always` even then), or with an error of the program (`error`). Started with the staged
-hook on PYTHONPATH; what it holds of its GPU stands in RUN/held for whoever plays the driver.
+batch is smaller than it was, `always` even then), or with an error of the program (`error`).
+Started with the staged hook on PYTHONPATH; what it holds of its GPU stands in RUN/held for whoever
+plays the driver.
 """
 
 import argparse

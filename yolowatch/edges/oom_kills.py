@@ -1,0 +1,66 @@
+"""How many processes the kernel has killed for want of memory around a process: its own witness.
+
+A killed process says nothing, and whoever is not its parent does not even learn of the signal. But
+each memory control group counts its dead, of its own limit's failures and of the whole machine's.
+A group may go with its last process, so those above it are kept too: they count for all below.
+Read with no right beyond a reader's; what cannot be read is unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_TEXT_BYTES = 1 << 16
+_ROOTS = {1: Path("/sys/fs/cgroup/memory"), 2: Path("/sys/fs/cgroup")}
+# In which file a group of this version of the hierarchy counts them, as the line `oom_kill N`.
+_FILES = {1: "memory.oom_control", 2: "memory.events"}
+
+
+@dataclass(frozen=True)
+class OomKills:
+    """The counters of the groups around one process at one moment, the innermost first."""
+
+    counters: tuple[tuple[Path, int], ...] = ()
+
+    def since(self) -> int | None:
+        """How many were killed since then, by the innermost group that is still there."""
+        for path, before in self.counters:
+            now = _count(path)
+            if now is not None:
+                return now - before if now >= before else None
+        return None
+
+
+def oom_kills(pid: int) -> OomKills:
+    """The counters around `pid` as they are now; none where its groups cannot be read."""
+    found = ((path, _count(path)) for path in _paths(pid))
+    return OomKills(tuple((path, count) for path, count in found if count is not None))
+
+
+def _paths(pid: int) -> Iterator[Path]:
+    for line in (_text(Path(f"/proc/{pid}/cgroup")) or "").splitlines():
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        version = 2 if controllers == "" else 1
+        if version == 1 and "memory" not in controllers.split(","):
+            continue
+        folder = Path(path.lstrip("/"))
+        for level in (folder, *folder.parents):
+            yield _ROOTS[version] / level / _FILES[version]
+
+
+def _count(path: Path) -> int | None:
+    for line in (_text(path) or "").splitlines():
+        name, _, value = line.partition(" ")
+        if name == "oom_kill" and value.strip().isdigit():
+            return int(value)
+    return None
+
+
+def _text(path: Path) -> str | None:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_TEXT_BYTES).decode(errors="replace")
+    except OSError:
+        return None
