@@ -55,6 +55,9 @@ class Office:
         (Standing.ABANDONED, Weight.PERSON),
         (Standing.FOLLOWED, Weight.INFORMED),
         (Standing.OBSERVED, Weight.INFORMED),
+        (Standing.WATCHED, Weight.INFORMED),
+        (Standing.ALARM, Weight.PERSON),
+        (Standing.PASSED, None),
     ],
 )
 def test_the_weight_of_each_standing(standing: Standing, weight: Weight | None) -> None:
@@ -103,6 +106,24 @@ def test_what_needed_a_person_recovers_and_the_end_is_told_once() -> None:
     assert "recovered: run 1234abcd is training again" in message.title
     office.hear(70, Standing.HEALED)
     assert office.turn(90) == []
+
+
+def test_an_alarm_that_passes_is_over_and_a_warning_that_passes_is_nothing() -> None:
+    office = Office()
+    office.hear(0, Standing.ALARM)
+    office.turn(10)
+    office.hear(20, Standing.PASSED)
+    assert [each.weight for each in office.turn(40)] == [Weight.RECOVERED]
+    other = Office()
+    other.hear(0, Standing.WATCHED)
+    other.turn(10)
+    other.hear(20, Standing.PASSED)
+    assert other.turn(40) == []
+    minor = Office()
+    minor.desk = heard(
+        minor.desk, replace(SITUATION, standing=Standing.WATCHED, minor=True), 0, WANTED
+    )
+    assert minor.turn(40) == []
 
 
 def test_what_is_over_before_it_was_said_is_not_said() -> None:

@@ -82,6 +82,7 @@ def test_a_healed_incident_from_failure_to_undo(healed: Story) -> None:
         "-batch: 16",
         "+batch: 4",
         "What was weighed and not taken",
+        "Went on from the checkpoint of epoch 12: the checkpoint is whole",
         "Epochs kept 12",
         "BatchNorm computes its statistics",
         f"yolowatch rollback {healed.subject.run}",
@@ -247,6 +248,28 @@ def test_standings(
     outcome: str | None, receipt: str | None, waiting: bool, expected: Standing
 ) -> None:
     assert standing(outcome, receipt, waiting=waiting) is expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome", "expected"),
+    [
+        ("near-oom", None, Standing.WATCHED),
+        ("wedged-rank", None, Standing.ALARM),
+        ("of-another-version", None, Standing.WATCHED),
+        ("leak", "passed", Standing.PASSED),
+        ("leak", "passed: the attempt ended", Standing.PASSED),
+        ("leak", "a word of another version", Standing.PASSED),
+        ("foreseen-oom", "prevented", Standing.PREVENTED),
+        ("cuda-oom", "rescued", Standing.RESCUED),
+    ],
+)
+def test_what_is_only_seen_needs_nobody_but_for_an_alarm(
+    kind: str, outcome: str | None, expected: Standing
+) -> None:
+    found = standing(outcome, None, waiting=False, under_way=False, kind=kind)
+    assert found is expected
+    story = replace(EMPTY, kind=kind, outcome=outcome)
+    assert expected.value in shown(incident_page(story))
 
 
 # ---------------------------------------------------------------- the curve

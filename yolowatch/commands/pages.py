@@ -94,7 +94,8 @@ def _memory(document: Mapping[str, Any]) -> str:
 def _resume(resume: Mapping[str, Any]) -> str:
     if resume["start"] == "resume" and resume["epoch"] is not None:
         return f"from the checkpoint of epoch {resume['epoch'] + 1}: {resume['reason']}"
-    return f"{resume['start']}: {resume['reason']}"
+    start = "afresh" if resume["start"] == "resume" else resume["start"]
+    return f"{start}: {resume['reason']}"
 
 
 def _costs(costs: Mapping[str, Any]) -> str:

@@ -17,7 +17,8 @@ from yolowatch.edges.clock import Clock
 from yolowatch.edges.notify import Notifier
 from yolowatch.edges.told_file import ToldFile
 from yolowatch.model.notifications import Message, Notifications, Situation
-from yolowatch.model.standing import reason, standing
+from yolowatch.model.standing import reason, severity, standing
+from yolowatch.model.verdict import Severity
 
 _MOST_TOLD = 1000
 
@@ -75,7 +76,13 @@ class Notifying:
 
 def _situation(draft: Draft) -> Situation:
     view, subject = draft.incident, draft.subject
-    stands = standing(view.outcome, draft.receipt_outcome, waiting=draft.waiting is not None)
+    stands = standing(
+        view.outcome,
+        draft.receipt_outcome,
+        waiting=draft.waiting is not None,
+        under_way=draft.under_way,
+        kind=view.kind,
+    )
     why = draft.waiting.reason if draft.waiting is not None else reason(view.outcome)
     return Situation(
         view.id,
@@ -87,4 +94,5 @@ def _situation(draft: Draft) -> Situation:
         subject.user,
         subject.model,
         subject.run_dir,
+        severity(view.kind) is Severity.INFO,
     )

@@ -32,6 +32,7 @@ class Draft:
     failure: Failure | None = None
     capacity_bytes: int | None = None
     points: tuple[Point, ...] = ()
+    under_way: bool = False  # whether a plan for it is carried out
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Overview:
     histories: Mapping[str, tuple[Point, ...]]
     receipts: Mapping[str, str] = field(default_factory=dict)  # their outcomes, by incident
     waiting: frozenset[str] = frozenset()  # incidents whose plan waits for a person
+    under_way: frozenset[str] = frozenset()  # incidents whose plan is carried out
 
 
 class Stories:
@@ -86,7 +88,9 @@ class Stories:
         }
         waiting = (_waiting(member) for member in members.values())
         waits = frozenset(each[0] for each in waiting if each is not None)
-        self.overview = Overview(self._view(runs), points, receipts, waits)
+        acted = (_under_way(member) for member in members.values())
+        under_way = frozenset(each for each in acted if each is not None)
+        self.overview = Overview(self._view(runs), points, receipts, waits, under_way)
 
     def _compare(self, member: Member, now: float) -> None:
         receipts = {each.incident: each.outcome for each in _receipts(member)}
@@ -94,7 +98,7 @@ class Stories:
         for incident in tuple(member.records.incidents.values()):
             outcome = receipts.get(incident.id)
             waits = waiting[1] if waiting is not None and waiting[0] == incident.id else None
-            stands = (incident, outcome, waits)
+            stands = (incident, outcome, waits, _under_way(member) == incident.id)
             again = self._once_more.get(incident.id)
             if self._seen.get(incident.id) == stands and (again is None or now < again):
                 continue
@@ -122,6 +126,7 @@ class Stories:
             failure(state),
             state.memory.capacity_bytes if capacity is None else capacity,
             history.with_end(state),
+            _under_way(member) == incident.id,
         )
 
     def _subject(self, member: Member) -> Subject:
@@ -149,6 +154,14 @@ class Stories:
 def _receipts(member: Member) -> tuple[Receipt, ...]:
     """Of restarts, and of what was changed while it ran."""
     return (*member.core.healing.receipts, *member.core.ordering.living.receipts)
+
+
+def _under_way(member: Member) -> str | None:
+    """The incident whose plan is carried out."""
+    healing = member.core.healing
+    if healing.remedy is None or not healing.under_way:
+        return None
+    return healing.remedy.order.plan.incident
 
 
 def _waiting(member: Member) -> tuple[str, Waiting] | None:

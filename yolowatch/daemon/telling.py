@@ -72,6 +72,7 @@ class Teller:
                 each.outcome,
                 now.receipts.get(each.id),
                 each.id in now.waiting,
+                each.id in now.under_way,
             )
             for each in self._journal.latest_incidents(_HEADLINES)
         )
@@ -110,6 +111,7 @@ def merged(draft: Draft, kept: Story | None, known: Story | None) -> Story:
         subject=_subject(draft.subject, base.subject),
         outcome=view.outcome,
         waiting=draft.waiting,
+        under_way=draft.under_way,
         failure=failed,
         capacity_bytes=capacity if capacity is not None else draft.capacity_bytes,
         points=_in_order((*points, *fresh)),

@@ -55,6 +55,10 @@ def weigh(before: str | None, now: Situation) -> Weight | None:
     if now.standing.needs_person:
         known = now.reason is not None and any(each in now.reason for each in _BY_A_PERSON)
         return Weight.INFORMED if known else Weight.PERSON
+    if now.standing is Standing.WATCHED:
+        return None if now.minor else Weight.INFORMED
+    if now.standing is Standing.PASSED:
+        return Weight.RECOVERED if needed else None
     if now.standing.is_good:
         if needed:
             return Weight.RECOVERED

@@ -5,7 +5,8 @@ It serves what callables return and knows nothing of what they mean. Who may com
 time; nothing is ever written to the terminal, which belongs to the training.
 
 The standard library's server, because each bound stands here in one line, and a scrape is one
-request: of the servers on PyPI none both cuts a client that drips and reads certificates again.
+request: cheroot bounds each read but not a whole request, and reads its certificate once; waitress
+has no TLS.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class HttpServer:
         family, target = resolve(address)
         clock = clock or SystemClock()
         self._access = access or Access(None, clock, lambda sentence: None)
-        routes = Routes(Shared(metrics), healthy, ready, Shared(pages))
+        routes = Routes(metrics, healthy, ready, Shared(pages))
         try:
             self._server = _Server(family, target, routes, self._access, bounds, clock)
         except OSError as error:

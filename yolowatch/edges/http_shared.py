@@ -1,7 +1,8 @@
 """One answer for all who ask at the same time.
 
-A page is made once for everybody who was waiting when it began to be made, so that fifty scrapers
-cost little more than one. Nobody gets an answer that is older than their question.
+A page is made once for everybody who was waiting when it began to be made, so that fifty readers
+cost little more than one. Nobody gets an answer that is older than their question. Scrapes have an
+answer of their own that is shared, with a bound on its age: see `daemon/publishing.py`.
 """
 
 from __future__ import annotations

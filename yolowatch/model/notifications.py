@@ -39,6 +39,7 @@ class Situation:
     user: str | None = None
     model: str | None = None
     run_dir: str | None = None
+    minor: bool = False  # nobody is told while it is only watched
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from enum import Enum
 
+from yolowatch.model.verdict import Kind, Severity
+
 
 class Standing(Enum):
     """The value is what a person reads."""
@@ -23,6 +25,9 @@ class Standing(Enum):
     FOLLOWED = "not enough: another incident followed"
     ABANDONED = "given up"
     OBSERVED = "only observed"
+    WATCHED = "watched"
+    ALARM = "needs a look"
+    PASSED = "passed"
 
     @property
     def needs_person(self) -> bool:
@@ -42,6 +47,7 @@ _FOR_A_PERSON = (
     Standing.REFUSED,
     Standing.FAILED,
     Standing.ABANDONED,
+    Standing.ALARM,
 )
 _BEGINNINGS = (
     ("healed", Standing.HEALED),
@@ -52,22 +58,43 @@ _BEGINNINGS = (
     ("abandoned", Standing.ABANDONED),
     ("recommended", Standing.RECOMMENDED),
     ("observed", Standing.OBSERVED),
+    ("passed", Standing.PASSED),
     ("written again", Standing.OBSERVED),
 )
 
 
-def standing(outcome: str | None, receipt: str | None, *, waiting: bool) -> Standing:
-    """Of an incident with this outcome, whose receipt, if there is one, has that outcome."""
+def standing(
+    outcome: str | None,
+    receipt: str | None,
+    *,
+    waiting: bool,
+    under_way: bool = True,
+    kind: str | None = None,
+) -> Standing:
+    """Of an incident with this outcome, whose receipt, if there is one, has that outcome.
+
+    `under_way` is whether a plan for it is carried out: an open incident without one is watched.
+    """
     if waiting:
         return Standing.WAITING
     if outcome is not None:
         found = (each for beginning, each in _BEGINNINGS if outcome.startswith(beginning))
-        return next(found, Standing.ABANDONED)
-    if receipt is None or receipt == "resumed":
+        return next(found, Standing.PASSED)
+    if receipt == "resumed" or (receipt is None and under_way):
         return Standing.UNDER_WAY
+    if receipt is None:
+        return Standing.ALARM if severity(kind) is Severity.CRITICAL else Standing.WATCHED
     if receipt.startswith("failed"):
         return Standing.FOLLOWED
     return Standing.HEALED if receipt == "finished" else Standing.TRAINING
+
+
+def severity(kind: str | None) -> Severity:
+    """Of an incident's kind; what is unknown is a warning."""
+    try:
+        return Kind(kind).severity
+    except ValueError:
+        return Severity.WARNING
 
 
 def reason(outcome: str | None) -> str | None:

@@ -95,6 +95,7 @@ class Story:
     receipt: Mapping[str, Any] | None = None
     waiting: Waiting | None = None
     steps: tuple[StepLine, ...] = ()
+    under_way: bool = False  # whether a plan for it is carried out
 
 
 @dataclass(frozen=True)
@@ -109,3 +110,4 @@ class Headline:
     outcome: str | None = None
     receipt: str | None = None  # its outcome
     waiting: bool = False  # for a person's approval
+    under_way: bool = False

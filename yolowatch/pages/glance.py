@@ -110,7 +110,13 @@ def _numbers(run: RunView) -> Iterator[tuple[str, str]]:
 
 
 def _shown(each: Headline) -> ShownHeadline:
-    stands = standing(each.outcome, each.receipt, waiting=each.waiting)
+    stands = standing(
+        each.outcome,
+        each.receipt,
+        waiting=each.waiting,
+        under_way=each.under_way,
+        kind=each.kind,
+    )
     return ShownHeadline(
         each.incident, each.run, each.sentence, stands.value, tone(stands), moment(each.opened)
     )

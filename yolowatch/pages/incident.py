@@ -32,6 +32,9 @@ _LEADS = {
     Standing.FAILED: "What was changed for this incident was not enough.",
     Standing.FOLLOWED: "What was changed was not enough; the next incident of this run goes on.",
     Standing.ABANDONED: "The plan was given up before the training was started again.",
+    Standing.WATCHED: "The training goes on; this is watched, and nothing was changed for it.",
+    Standing.ALARM: "Nothing answers this by itself: a person should look.",
+    Standing.PASSED: "It has passed by itself; nothing was changed for it.",
     Standing.OBSERVED: "Nothing was done about it: this run is only observed.",
 }
 _NEXT = {
@@ -43,6 +46,18 @@ _NEXT = {
     Standing.RECOMMENDED: "Start it again with the changes above, or with --mode auto.",
 }
 _SHORT = 60  # characters of a fact that stands beside others
+_IN_BETWEEN = (
+    Standing.WAITING,
+    Standing.RECOMMENDED,
+    Standing.UNDER_WAY,
+    Standing.WATCHED,
+)
+_MOMENTS = {
+    Standing.PREVENTED: "Foreseen",
+    Standing.WATCHED: "Seen",
+    Standing.ALARM: "Seen",
+    Standing.PASSED: "Seen",
+}
 _KINDS = {
     "cuda-oom": "CUDA memory",
     "cpu-oom": "CPU memory",
@@ -116,7 +131,7 @@ def incident_page(story: Story, *, home: str | None = None) -> str:
         short=tuple(each for each in story.evidence if len(each) <= _SHORT),
         later=wide is not None and any(each.later for each in wide.curves),
         costs_words=COST_WORDS,
-        costs=tuple(_costs(receipt["costs"])) if receipt is not None else (),
+        costs=tuple(_costs(receipt["costs"], receipt["resume"])) if receipt is not None else (),
         diffs=tuple(_diffs(receipt)) if receipt is not None else (),
         steps=tuple(_steps(story)),
         about=tuple(_about(story)),
@@ -127,14 +142,20 @@ def incident_page(story: Story, *, home: str | None = None) -> str:
 def stand(story: Story) -> Standing:
     """Where this incident stands."""
     told = story.receipt["outcome"] if story.receipt is not None else None
-    return standing(story.outcome, told, waiting=story.waiting is not None)
+    return standing(
+        story.outcome,
+        told,
+        waiting=story.waiting is not None,
+        under_way=story.under_way,
+        kind=story.kind,
+    )
 
 
 def tone(stands: Standing) -> str:
     """The colour of a standing: good, wait, bad or none."""
     if stands.is_good:
         return "good"
-    if stands in (Standing.WAITING, Standing.RECOMMENDED, Standing.UNDER_WAY):
+    if stands in _IN_BETWEEN:
         return "wait"
     return "bad" if stands.needs_person else ""
 
@@ -150,7 +171,7 @@ def _figures(story: Story) -> Iterator[Figure]:
     receipt, failure = story.receipt, story.failure
     date, _, clock = moment(story.opened).partition(" ")
     notes = [each for each in (date, _where(failure)) if each]
-    happened = "Foreseen" if stand(story) is Standing.PREVENTED else "Failed"
+    happened = _MOMENTS.get(stand(story), "Failed")
     yield Figure(happened, clock or date, " · ".join(notes))
     held = failure.allocated_bytes if failure is not None else None
     if held is None and receipt is not None:
@@ -197,7 +218,11 @@ def _batch(receipt: Mapping[str, Any]) -> Figure:
     return Figure("Effective batch", f"{effective}, as before", note)
 
 
-def _costs(costs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _costs(costs: Mapping[str, Any], resume: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    began = resume["start"].replace("-", " ")
+    if resume["start"] == "resume" and resume["epoch"] is not None:
+        began = f"from the checkpoint of epoch {resume['epoch'] + 1}"
+    yield "Went on", f"{began}: {resume['reason']}" if resume["reason"] else began
     yield "Epochs kept", str(costs["epochs_kept"])
     steps = costs["steps_lost"]
     yield "Training steps to do again", "unknown" if steps is None else str(steps)
