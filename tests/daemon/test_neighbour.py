@@ -25,6 +25,7 @@ from yolowatch.edges.devices import DeviceWatch
 from yolowatch.hands.memory import wait_step
 from yolowatch.model import events
 from yolowatch.model.actions import Finish, RunStep, Say
+from yolowatch.model.device import DeviceReading, DeviceUser
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Edits, Policy
 from yolowatch.model.run import LastWords, Memory
@@ -209,9 +210,9 @@ def test_right_after_a_resume_the_same_is_tried_once_more(scene: Scene) -> None:
     new = scene.process
     used = {new.pid: 2 * GIB, old.pid: 20 * GIB}
     users = tuple(
-        devices.DeviceUser(key.pid, used[key.pid], 1000, "alice", key) for key in (new, old)
+        DeviceUser(key.pid, used[key.pid], 1000, "alice", key) for key in (new, old)
     )
-    reading = devices.DeviceReading(0, total_bytes=24 * GIB, free_bytes=GIB, users=users)
+    reading = DeviceReading(0, total_bytes=24 * GIB, free_bytes=GIB, users=users)
     scene.step(events.DevicesSeen((reading,), scene.at))
     scene.wait(1.0)
     scene.fail(words_of_resume(), connection=2)
