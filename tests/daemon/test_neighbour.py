@@ -209,9 +209,7 @@ def test_right_after_a_resume_the_same_is_tried_once_more(scene: Scene) -> None:
     scene.describe(2, batch=8, accumulate=8, resumed=True)
     new = scene.process
     used = {new.pid: 2 * GIB, old.pid: 20 * GIB}
-    users = tuple(
-        DeviceUser(key.pid, used[key.pid], 1000, "alice", key) for key in (new, old)
-    )
+    users = tuple(DeviceUser(key.pid, used[key.pid], 1000, "alice", key) for key in (new, old))
     reading = DeviceReading(0, total_bytes=24 * GIB, free_bytes=GIB, users=users)
     scene.step(events.DevicesSeen((reading,), scene.at))
     scene.wait(1.0)
