@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest
 DEBIAN_PACKAGES := python3-venv libgl1 libglib2.0-0 libgomp1 systemd-container debootstrap chromium
 
 # What a wheel is made of, so that it is made anew when one of them has changed.
-SHIPPED = pyproject.toml README.md LICENSE $(shell find yolowatch -type f -not -name '*.pyc')
+SHIPPED = pyproject.toml LICENSE $(shell find yolowatch -type f -not -name '*.pyc')
 
 # A slice may hold no test yet; pytest's exit status 5 says only that.
 OR_NOTHING := || test $$? -eq 5

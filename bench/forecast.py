@@ -38,9 +38,22 @@ training holds. Figures are growth over what was in use before the first batch. 
 point's, as a part of what was taken; *exceeded* counts trainings that took more than the bound;
 *caution* is how far the bound lies above the point. *To come* are the trainings that at this
 moment had not yet taken what they took in the end. The figures that the forecast believes of a CPU
-before it has seen a validation or a save were read off the first {seen} of these trainings, in the
-order of the table below; the others had no part in them."""
-CALIBRATED = 11  # trainings that were there when the beliefs of `forecast_later` were written
+before it has seen a validation or a save were read off {seen} trainings, those marked in the table
+below; the others had no part in them."""
+# Those that were there when the beliefs of `forecast_later` were written.
+CALIBRATED = (
+    "yolov5-yolov5-small-b8-160m-0",
+    "yolov5-yolov5-small-b8-128m-0",
+    "yolov5-yolov5-small-b4-96-0",
+    "ultralytics-yolo11n-b2-160m-0",
+    "yolov5-yolov5n-b2-64-0",
+    "ultralytics-ultralytics-small-b4-128m-0",
+    "yolov5-yolov5-small-b8-128-1",
+    "yolov5-yolov5-small-b2-160m-1",
+    "ultralytics-ultralytics-small-b4-128-0",
+    "ultralytics-ultralytics-small-b4-64-0",
+    "yolov5-yolov5-small-b2-160-0",
+)
 
 
 def trained(folder: Path, wanted: int, seconds: float) -> dict[str, dict[str, Any]]:
@@ -90,13 +103,13 @@ def table(found: Sequence[Row], title: str) -> list[str]:
 def page(document: Mapping[str, Any], runs: Mapping[str, Any], found: Sequence[Row]) -> str:
     """The record for people."""
     trainers = ", ".join(sorted({each.trainer for each in found}))
-    text = TEXT.format(count=len(runs), wanted=WANTED, trainers=trainers, seen=CALIBRATED)
+    text = TEXT.format(count=len(runs), wanted=WANTED, trainers=trainers, seen=len(CALIBRATED))
     lines = ["# How well a peak is forecast", ""]
     lines += [machine.paragraph(machine.sentence(document["machine"]))]
     lines += [machine.paragraph(textwrap.dedent(text))]
     lines += table(found, "all")
     lines += table([each for each in found if each.to_come], "to come")
-    later = set(list(runs)[CALIBRATED:])
+    later = set(runs) - set(CALIBRATED)
     lines += table([each for each in found if each.name in later], "not looked at before")
     lines += ["| training | growth seen after 50 batches | point | bound | taken | error |"]
     lines += ["|---|---|---|---|---|---|"]
@@ -104,7 +117,8 @@ def page(document: Mapping[str, Any], runs: Mapping[str, Any], found: Sequence[R
         if each.after == MARKS[-1]:
             cells = (each.seen, each.point, each.bound, each.taken)
             shown = " | ".join(f"{value / MIB:.1f} MiB" for value in cells)
-            lines.append(f"| {each.name} | {shown} | {each.error:.1%} |")
+            mark = " *" if each.name in CALIBRATED else ""
+            lines.append(f"| {each.name}{mark} | {shown} | {each.error:.1%} |")
     return "\n".join([*lines, ""])
 
 

@@ -200,6 +200,9 @@ def page(document: Mapping[str, Any], seeds: int) -> str:
     )
     lines = ["# Is what can be foreseen prevented?", ""]
     lines += [machine.paragraph(machine.sentence(document["machine"])), machine.paragraph(text)]
+    wanted = seeds * (len(POLICIES) * len(TRAINERS) + 1)
+    if len(document["runs"]) < wanted:
+        lines += [f"**Not complete**: {len(document['runs'])} of {wanted} trainings are made.", ""]
     lines += ["| trainer | class | seeds | no restart | one | more | not finished | ordered live |"]
     lines += ["|---|---|---|---|---|---|---|---|"]
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}

@@ -196,6 +196,17 @@ def test_what_cannot_be_captured_is_observed(scene: Scene) -> None:
     assert scene.of(RunStep) == []
 
 
+def test_what_could_only_be_observed_stays_so_for_a_successor(scene: Scene) -> None:
+    scene.connect(1, TRAINING)
+    scene.describe(1, TRAINING)
+    run = scene.adopted(reason="it could not be captured")
+    successor = Scene(scene.journal)
+    for found, memento in recover.unfinished(scene.journal, print):
+        successor.fleet.restore(found, memento)
+    rule = successor.fleet.members[run].rule
+    assert (rule.mode, rule.reason) == ("observe", "it could not be captured")
+
+
 def test_a_notebook_is_observed(scene: Scene) -> None:
     argv = ("python", "-m", "ipykernel_launcher", "-f", "k.json")
     scene.connect(1, TRAINING)

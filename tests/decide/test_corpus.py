@@ -34,7 +34,6 @@ from yolowatch.model.verdict import Kind, Severity
 
 ALL, RUNS = tuple(cases()), tuple(sequences())
 OF_LIVING_RUNS = {
-    Kind.FORESEEN,
     Kind.NEAR_OOM, Kind.THRASHING, Kind.LEAK, Kind.DENSE_BATCHES, Kind.WEDGED_RANK, Kind.HOST_LEAK,
     Kind.FORESEEN,
 }  # fmt: skip

@@ -30,6 +30,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         wait_for_what_happens(found)
         yield found
     finally:
+        print(found.service.log)  # pytest shows it where something failed
         found.close()
 
 
@@ -41,7 +42,7 @@ def wait_for_what_happens(world: World, healed: int = 2) -> None:
 
     until(lambda: happened('yolowatch_run_state{yolowatch_run_state="failed"} == 1 or '
                            'yolowatch_run_state{yolowatch_run_state="refused"} == 1', 1),
-          "one fails for good")  # fmt: skip
+          "one fails for good", 180)  # fmt: skip
     until(lambda: happened("yolowatch_steps_saved_total > 0", healed), "they are healed", 240)
     until(lambda: happened("yolowatch_gpu_xid_errors_total > 0", 1), "an error of the driver")
     time.sleep(5)  # so that rates have several scrapes to look at

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.metrics.full import FULL, OWN
 from tests.model.test_fold import folded
+from yolowatch.decide.prevent import LEAVE_LEVER, RELEASED_LEVER
 from yolowatch.metrics.of_machine import MOST_PROCESSES
 from yolowatch.metrics.reading import Reading
 from yolowatch.metrics.reference import all_labels, reference_markdown
@@ -27,6 +28,7 @@ from yolowatch.metrics.table import (
     INCIDENT_KINDS,
     INFO_LABELS,
     LEVERS,
+    LIVE_LEVERS,
     RUN_STATES,
     TABLE,
     Type,
@@ -115,6 +117,19 @@ def test_known_label_values_are_there_from_the_start() -> None:
     for name in ("yolowatch_remediations_total", "yolowatch_remediation_failures_total"):
         levers = {dict(labels)["lever"] for labels in named(quiet, name)}
         assert levers == {*Policy().levers, *OPT_IN, "other"} == set(LEVERS)
+
+
+def test_every_lever_that_is_named_anywhere_has_its_series() -> None:
+    """What the table did not know would be counted as "other"."""
+    package = Path(__file__).resolve().parents[2] / "yolowatch"
+    used = re.compile(r'LeverUse\(\s*(?:name=)?("[^"]+"|[A-Z_]+_LEVER)')
+    named = {name for path in package.rglob("*.py") for name in used.findall(path.read_text())}
+    constants = {LEAVE_LEVER, RELEASED_LEVER}
+    texts = {name.strip('"') for name in named if name.startswith('"')}
+    assert {name for name in named if not name.startswith('"')} == {"LEAVE_LEVER", "RELEASED_LEVER"}
+    assert len(texts) >= 10
+    assert texts | constants <= {*LEVERS, *LIVE_LEVERS}
+    assert constants <= set(LIVE_LEVERS)
 
 
 def test_exactly_one_state_holds() -> None:

@@ -7,6 +7,7 @@ the shipped routes say.
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -86,8 +87,11 @@ def test_a_recovery_that_failed_pages_until_somebody_has_seen_to_it(
     assert not watch.receiver.got("page", FAILED, "resolved")
 
     scene.program.with_suffix(".gone").rename(scene.program)
-    (scene.root / "limit").write_text(str(1 << 50))  # somebody has made room
-    service.train("--resume", str(scene.last), "--batch-size", "16")
+    # Somebody makes room and takes a smaller batch.
+    (scene.root / "limit").write_text(str(1 << 50))
+    options = scene.run_dir / "opt.yaml"
+    options.write_text(re.sub(r"(?m)^batch_size: \d+$", "batch_size: 16", options.read_text()))
+    service.train("--resume", str(scene.last))
     until(lambda: watch.receiver.got("page", FAILED, "resolved"), "the page is taken back")
     until(lambda: scene.trained("end"), "the run ends")
     assert [line["epoch"] for line in scene.trained("epoch")] == [0, 1, 2]

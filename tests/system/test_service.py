@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from tests.daemon.parts import RunDir
-from tests.edges.test_examining import make_certificate
 from tests.hands.strangers import settle
 from tests.system.machine import Machine, carried, machine, missing
 
@@ -210,6 +210,17 @@ def test_a_stopped_service_leaves_the_training_alone(booted: Machine) -> None:
     settle(lambda: len(runs(booted)) == 1, 60)
 
 
+def expired(folder: Path) -> None:
+    """A web configuration file whose certificate was good for a quarter of 2020."""
+    past = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)
+    end = past + datetime.timedelta(days=90)
+    issued = trustme.CA().issue_cert("localhost", not_before=past, not_after=end)
+    issued.private_key_pem.write_to_path(folder / "key.pem")
+    issued.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    web = "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n"
+    (folder / "web.yaml").write_text(web)
+
+
 def problems(booted: Machine, *words: str, before: str = "") -> list[str]:
     """What the doctor calls wrong, each as "check: sentence"."""
     said = booted.run(f"{before} yolowatch doctor --json {' '.join(words)}", check=False)
@@ -262,9 +273,7 @@ def test_the_doctor_finds_what_is_planted(
     booted: Machine, plant: str, heal: str, found: str
 ) -> None:
     if "web.yaml" in plant:
-        past = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)
-        days = datetime.timedelta(days=90)
-        make_certificate(booted.root / "root", not_before=past, not_after=past + days)
+        expired(booted.root / "root")
     booted.run(plant)
     try:
         said = problems(booted, *(() if found.startswith("gpu") else ("--cpu",)))
@@ -288,6 +297,7 @@ def test_purged_it_leaves_nothing_but_the_training(
 ) -> None:
     training = int(booted.run("systemctl show -P MainPID train-alice"))
     booted.run("rm -r /etc/systemd/system/yolowatch.service.d /var/lib/speaker")
+    booted.run("rm /root/web.yaml /root/*.pem")
     booted.run("dpkg --purge yolowatch")
     assert booted.says(f"kill -0 {training}")
     assert files(booted) - bare[1] == set()

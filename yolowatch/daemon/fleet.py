@@ -94,7 +94,8 @@ class Fleet:
         """Go on with a run of a daemon before this one."""
         adoption = memento.adoption
         run_dir = memento.core.user.run_dir if memento.core.user is not None else None
-        member = self._member(run, adoption, run_dir, Records(self._journal, run, _ignore))
+        records = Records(self._journal, run, _ignore)
+        member = self._member(run, adoption, run_dir, records, memento.reason)
         done = self.perform(member, member.core.restore(memento.core))
         if member.core.over:
             return [*done, *self.perform(member, [Finish(0)])]
@@ -247,7 +248,7 @@ class Fleet:
         """Write down what the run has become, and only then hand its actions on."""
         memento: Memento | None = member.core.remember()
         if memento is not None and not member.core.over:
-            member.records.remember(RunMemento(member.adoption, memento))
+            member.records.remember(RunMemento(member.adoption, memento, member.reason))
         done: list[Do] = []
         for action in actions:
             if isinstance(action, RunStep):

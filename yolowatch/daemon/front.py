@@ -7,6 +7,7 @@ here so that both composition roots differ only in whose runs they show.
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,8 @@ class Front:
         failed: Callable[[str, str], None],
         shown: Shown,
     ) -> None:
-        self._clock, self._say = clock, say
+        self._clock, self._say, self._failed = clock, say, failed
+        self._blind = False
         self._pulse = Pulse(clock)
         self._server: HttpServer | None = None
         self._teller = Teller(journal, StoryFiles(state_directory), say)
@@ -112,8 +114,18 @@ class Front:
         """Called by the loop after each event."""
         self._pulse.beat()
         if not isinstance(event, events.HookMessage):  # of which there may be hundreds a second
-            self._stories.look(self._clock.monotonic())
+            self._look()
             self._notifying.turn()
+
+    def _look(self) -> None:
+        """What is shown must not end what watches: after one failure it is not looked for again."""
+        if self._blind:
+            return
+        try:
+            self._stories.look(self._clock.monotonic())
+        except Exception:
+            self._blind = True
+            self._failed("pages", traceback.format_exc())
 
     def _changed(self, draft: Draft) -> None:
         self._teller.tell(draft)
@@ -121,7 +133,7 @@ class Front:
 
     def close(self) -> None:
         """Called by the loop when it ends: stop serving, and let the last pages be written."""
-        self._stories.look(self._clock.monotonic())  # what the last event has changed
+        self._look()  # at what the last event has changed
         if self._server is not None:
             self._server.close()
         self._notifying.close()

@@ -92,3 +92,4 @@ class RunMemento:
 
     adoption: Adoption
     core: Memento
+    reason: str | None = None  # why it can only be observed

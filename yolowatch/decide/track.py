@@ -19,8 +19,8 @@ PHASES = (*WORKING, "validation", "save")
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch of training: what was in use between two batches at the least, at the most, and the
-    most boxes of a batch that a window saw; None is unknown.
+    """One epoch of training: what was in use between two batches at the least, the most that the
+    process had used by its end, and the most boxes of a batch that a window saw; None is unknown.
     """
 
     number: int
@@ -110,11 +110,16 @@ def _epochs(epochs: tuple[Epoch, ...], sample: Sample) -> tuple[Epoch, ...]:
         replace(
             now,
             floor_bytes=_least(now.floor_bytes, sample.allocated_min_bytes),
-            ceiling_bytes=_most(now.ceiling_bytes, sample.allocated_max_bytes),
+            ceiling_bytes=_most(now.ceiling_bytes, _highest(sample)),
             boxes=_most(now.boxes, sample.place.boxes),
             capacity_bytes=sample.memory.capacity_bytes,
         ),
     )
+
+
+def _highest(sample: Sample) -> int | None:
+    """The most so far: what lives within a phase alone, only the process's own mark has seen."""
+    return _most(sample.allocated_max_bytes, sample.memory.peak_bytes)
 
 
 def used_bytes(sample: Sample) -> int | None:

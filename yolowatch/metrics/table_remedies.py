@@ -15,6 +15,7 @@ LIVE_LEVERS = (
     "checkpointing",
     "planned restart",
     "guarded start",
+    "released cache",
     "other",
 )
 OUTCOMES = (

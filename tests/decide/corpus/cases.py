@@ -198,5 +198,7 @@ def _ends() -> Iterator[Case]:
     yield Case("asked to stop", "-", Kind.INTERRUPTED, told(CUDA[5]), asked=True)
     killed = "https://github.com/ultralytics/ultralytics/issues/22944"
     yield Case("exit status 137 and nothing else", killed, Kind.KILLED, state(), 137)
+    kernel = Around(oom_kills=1)
+    yield Case("killed by the kernel", killed, Kind.HOST_OOM, state(), None, 9, around=kernel)
     yield Case("a crash", "-", Kind.KILLED, state(), None, 11)
     yield Case("no hook", "-", Kind.OBSERVED, RunState(attempt=0))

@@ -13,7 +13,6 @@ plays the driver.
 
 import argparse
 import json
-import math
 import os
 import pickle
 import random
@@ -164,7 +163,7 @@ for number in range(epoch, options.epochs):
         place.phase = "backward"
         time.sleep(options.step_seconds / 2)
         agent.footprints.end()
-        allocator.take(wanted * (0.55 + 0.05 * math.sin(i)))
+        allocator.take(options.fixed_gib * GIB)
         seen += batch
         place.step += 1
     place.phase = "validation"
@@ -173,6 +172,7 @@ for number in range(epoch, options.epochs):
     with (run_dir / "results.csv").open("a") as table:
         table.write(f"{number},0.5\n")
     time.sleep(options.step_seconds * 5)
+    allocator.take(options.fixed_gib * GIB)
     place.phase = "save"
     agent.tell("epoch_end", epoch=number, validated=True)
     save(number, {"state": {}})
