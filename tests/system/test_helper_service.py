@@ -92,8 +92,9 @@ def test_a_training_outlives_the_service_that_started_it(
         "systemd-cgls --no-pager -u user-1001.slice yolowatch-helper.service", check=False
     )
     helper = booted.run("systemctl show -P MainPID yolowatch-helper.service")
-    assert confinement(booted, int(helper))["NoNewPrivs"] == "1"
-    assert confinement(booted, int(helper))["Seccomp_filters"] > before_it["Seccomp_filters"]
+    confined = confinement(booted, int(helper))
+    assert confined["NoNewPrivs"] == "1"
+    assert int(confined["Seccomp_filters"]) > int(before_it["Seccomp_filters"])
     assert cgroup(booted, int(helper)).endswith("/system.slice/yolowatch-helper.service")
     for command in ("stop", "restart", "kill -s KILL", "stop"):
         booted.run(f"systemctl {command} yolowatch-helper.service")
