@@ -20,10 +20,12 @@ from tests.daemon.parts import FakeClock, FakeNvml
 from tests.daemon.scenes import Scene
 from tests.decide import build
 from tests.decide.corpus import NEIGHBOURS, RESUMED
-from yolowatch.edges import devices, proc
+from yolowatch.edges import proc
+from yolowatch.edges.devices import DeviceWatch
 from yolowatch.hands.memory import wait_step
 from yolowatch.model import events
 from yolowatch.model.actions import Finish, RunStep, Say
+from yolowatch.model.device import DeviceReading, DeviceUser
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Edits, Policy
 from yolowatch.model.run import LastWords, Memory
@@ -61,7 +63,7 @@ def driver(neighbour: ProcessKey, theirs: int = 22 * GIB, free: int = 1 << 20) -
 
 def see(scene: Scene, nvml: FakeNvml) -> None:
     """As the thread that asks the driver does."""
-    scene.step(events.DevicesSeen(devices.devices(nvml), scene.at))
+    scene.step(events.DevicesSeen(DeviceWatch(nvml).look(), scene.at))
     scene.wait(1.0)
 
 
@@ -207,10 +209,8 @@ def test_right_after_a_resume_the_same_is_tried_once_more(scene: Scene) -> None:
     scene.describe(2, batch=8, accumulate=8, resumed=True)
     new = scene.process
     used = {new.pid: 2 * GIB, old.pid: 20 * GIB}
-    users = tuple(
-        devices.DeviceUser(key.pid, used[key.pid], 1000, "alice", key) for key in (new, old)
-    )
-    reading = devices.DeviceReading(0, total_bytes=24 * GIB, free_bytes=GIB, users=users)
+    users = tuple(DeviceUser(key.pid, used[key.pid], 1000, "alice", key) for key in (new, old))
+    reading = DeviceReading(0, total_bytes=24 * GIB, free_bytes=GIB, users=users)
     scene.step(events.DevicesSeen((reading,), scene.at))
     scene.wait(1.0)
     scene.fail(words_of_resume(), connection=2)
