@@ -1,10 +1,7 @@
-"""A user's training program whose memory grows from epoch to epoch, or does not.
+"""A user's training program whose memory grows: after each batch something keeps a tensor, as a
+callback that collects losses with their graphs would.
 
-Usage: python growing.py HOW DATA PROJECT
-
-HOW is `leak`: after each batch something keeps a tensor, as a callback that collects losses with
-their graphs would; `dense`: with every epoch each image has more labelled boxes, and nothing is
-kept; `steady`: neither.
+Usage: python growing.py DATA PROJECT
 """
 
 import os
@@ -16,10 +13,9 @@ import torch
 from ultralytics import YOLO
 
 KEPT_FLOATS = 4_000_000  # after each batch: 16 MB
-MORE_BOXES = 300  # an image, with each epoch
 BATCH_SECONDS = 0.3  # so that every epoch has windows, however fast the machine
 
-how, data, project = sys.argv[1:4]
+data, project = sys.argv[1:3]
 kept = []
 
 # A limit that does not bind, so that the data segment is what counts.
@@ -29,22 +25,10 @@ resource.setrlimit(resource.RLIMIT_DATA, (physical * 9 // 10, -1))
 
 def after_batch(_trainer):
     time.sleep(BATCH_SECONDS)
-    if how == "leak":
-        kept.append(torch.ones(KEPT_FLOATS))
-
-
-def before_epoch(trainer):
-    if how != "dense":
-        return
-    for label in trainer.train_loader.dataset.labels:
-        once = label.setdefault("once", (label["cls"], label["bboxes"]))
-        times = 1 + MORE_BOXES // len(once[0]) * trainer.epoch
-        label["cls"], label["bboxes"] = (each.repeat(times, axis=0) for each in once)
-        label["segments"] = []
+    kept.append(torch.ones(KEPT_FLOATS))
 
 
 model = YOLO("yolo11n.yaml")
-model.add_callback("on_train_epoch_start", before_epoch)
 model.add_callback("on_train_batch_end", after_batch)
 model.train(
     data=data,

@@ -1,7 +1,7 @@
 """Sequences of windows of runs that live, each with what has to be said of it.
 
-All constructed: no public source publishes what an allocator said from second to second. Real
-trainings, told apart through the real hook, are in tests/trainers/test_growth.py.
+All constructed: no public source publishes what an allocator said from second to second. A real
+leak, seen through the real hook, is in tests/trainers/test_growth.py.
 """
 
 from __future__ import annotations
