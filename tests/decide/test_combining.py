@@ -79,6 +79,22 @@ def test_at_batch_one_activations_are_computed_again() -> None:
     assert "Batch 1 with checkpointing" in chosen.reason
 
 
+def test_rather_than_two_images_at_once_activations_are_computed_again() -> None:
+    """Of so few BatchNorm learns little; that a step takes longer alters nothing."""
+    words = failed(batch=16, allocated=23 * GIB, requested=2 * GIB)
+    prints = linear_footprints(19 * GIB, 3000.0, [(2, 640), (16, 640)])
+    run = state(words, prints, batch=16, checkpointable=9, checkpointed=0)
+    user = replace(ABLE, batch=16, accumulate=4)
+    alone = planned(run, user=user, policy=Policy(levers=("batch",)))
+    both = planned(run, user=user)
+    assert alone.edits.batch is not None
+    assert alone.edits.batch < 4
+    assert both.edits.batch is not None
+    assert both.edits.batch >= 4
+    assert [use.name for use in both.levers] == ["checkpointing", "batch"]
+    assert any("BatchNorm" in each.reason for each in both.rejected)
+
+
 def test_an_earlier_lever_is_kept_and_the_next_one_is_taken() -> None:
     earlier = Edits(batch=1, nbs=64, weight_decay=0.0005, checkpointing=True)
     run = tight(checkpointed=9)

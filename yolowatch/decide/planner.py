@@ -8,22 +8,18 @@ from __future__ import annotations
 
 from yolowatch.decide import opt_in
 from yolowatch.decide.budget import AttemptHistory, exhausted, without_progress
-from yolowatch.decide.choosing import choose, without_margin
-from yolowatch.decide.combination import NOTHING
-from yolowatch.decide.combining import combinations
 from yolowatch.decide.forecast import Laws, needed_at_failure
 from yolowatch.decide.free import FreeLever, free_lever
 from yolowatch.decide.host import Cause, host_cause, host_lever
 from yolowatch.decide.ladder import (
     MAX_REJECTED,
-    Candidate,
     Recipe,
     batch_edits,
     original,
     rejected,
-    smaller_batches,
 )
 from yolowatch.decide.waiting import plan_wait
+from yolowatch.decide.weighing import Failure, weigh
 from yolowatch.decide.wording import (
     NO_NAMED_LEVER_FITS,
     cannot_fit,
@@ -31,7 +27,7 @@ from yolowatch.decide.wording import (
     nothing_fits,
     recipe_words,
 )
-from yolowatch.model.plan import COSTS, Edits, LeverUse, Plan, Policy, Refusal, Rejected
+from yolowatch.model.plan import COSTS, Edits, LeverUse, Plan, Policy, Refusal
 from yolowatch.model.run import RunSpec, RunState
 from yolowatch.model.verdict import Verdict, Where
 from yolowatch.trainers.families import family, unknown_release
@@ -96,43 +92,22 @@ def _plan_step(
 ) -> Plan | Refusal:
     """The cheapest set of levers with the largest batch that is predicted to fit."""
     before = state.spec if state.spec is not None else user
-    weighed: list[Rejected] = []
-    alone: tuple[Candidate, ...] = ()
     allowed = _allowed(user, policy)
     unavailable = opt_in.rejected(before, earlier, policy.levers, state.ranks)
     unsure = _unsure(state, before, verdict)
-    for levers in combinations(before, earlier, allowed, state.ranks):
-        if levers.alters_unasked and (laws.weak or unsure):
-            continue
-        ranks = levers.ranks or state.ranks
-        most = failed // state.ranks * ranks  # what each device has stays as it is, or gets less
-        below = most + 1 if levers.uses else most
-        applied = levers.applied(laws)
-        candidates = smaller_batches(
-            user, recipe, state, applied, below, levers.largest_side, levers.pixels, ranks
-        )
-        # One device takes what fits there, whether the policy names the batch or not.
-        alone_there = levers.ranks is not None or earlier.one_gpu is not None
-        if "batch" not in allowed and not alone_there:
-            candidates = tuple(each for each in candidates if each.batch == failed)
-        if not levers.uses:
-            alone = candidates
-        chosen, reason = choose(candidates, applied, limit, most, verdict, policy, levers, ranks)
-        if chosen is not None:
-            break
-        weighed += rejected(candidates, limit, levers.title)
-    else:
-        levers, candidates, ranks = NOTHING, alone, state.ranks
-        chosen, reason = without_margin(alone, limit, failed, policy)
-    if chosen is None:
+    failure = Failure(user, recipe, earlier, state, verdict, laws, limit, failed, unsure)
+    weighed = weigh(failure, policy, allowed)
+    found = weighed.found
+    if found is None:
         if failed <= state.ranks:
-            against = (*unavailable, *weighed)
+            against = (*unavailable, *weighed.rejected)
             return Refusal(incident, cannot_fit(state, verdict, laws), against)
-        against = (*unavailable, *weighed[:MAX_REJECTED])
-        reason = nothing_fits(alone, limit) if "batch" in allowed else NO_NAMED_LEVER_FITS
-        return Refusal(incident, reason, against)
-    larger = tuple(each for each in candidates if each.batch > chosen.batch)
-    weighed += rejected(larger, limit, levers.title)
+        against = (*unavailable, *weighed.rejected[:MAX_REJECTED])
+        alone = nothing_fits(weighed.alone, limit)
+        return Refusal(incident, alone if "batch" in allowed else NO_NAMED_LEVER_FITS, against)
+    levers, ranks, chosen, reason = found.levers, found.ranks, found.chosen, found.reason
+    larger = tuple(each for each in found.candidates if each.batch > chosen.batch)
+    rejects = (*weighed.rejected, *rejected(larger, limit, levers.title))
     reason += figures(chosen, verdict, policy)
     effective, uses, changed = recipe.effective_batch, levers.uses, levers.edits
     if chosen.batch != failed:
@@ -157,7 +132,7 @@ def _plan_step(
         capacity_bytes=verdict.capacity_bytes,
         margin_ratio=policy.margin_ratio,
         reason=f"{title}: {reason}.",
-        rejected=(*unavailable, *weighed[-MAX_REJECTED:]),
+        rejected=(*unavailable, *rejects[-MAX_REJECTED:]),
         effective_batch=effective,
         original=original(recipe),
         ranks=ranks,
