@@ -13,8 +13,6 @@ from typing import Any
 import pytest
 
 from tests.trainers.scene import Scene
-from tests.trainers.test_callbacks_family import small_scene, training
-from tests.trainers.test_places import fail_at, validated_on_all
 
 pytestmark = [pytest.mark.trainers, pytest.mark.slow]
 
@@ -63,31 +61,3 @@ def check(shown: dict[str, Any]) -> None:
 @pytest.mark.timeout(600)
 def test_a_step_of_ultralytics(scene: Scene) -> None:
     check(rescued(scene, scene.yolo("batch=11", "epochs=1", "imgsz=160", "seed=1")))
-
-
-@pytest.mark.timeout(600)
-def test_a_step_of_yolov5(tmp_path: Path) -> None:
-    scene = small_scene("yolov5", tmp_path)
-    words = ("--batch", "22", "--epochs", "1", "--cfg", "yolov5n.yaml", "--imgsz", "160")
-    check(rescued(scene, training(scene, "yolov5", *words)))
-
-
-@pytest.mark.timeout(600)
-def test_a_validation(scene: Scene) -> None:
-    """It begins again with half the batch; nothing is trained twice, and nobody starts anew."""
-    validated_on_all(scene)
-    policy = scene.root / "policy.yaml"
-    policy.write_text("rescue: true\n")
-    command = scene.yolo("batch=16", "epochs=2", "imgsz=160", "val=True")
-    done = scene.run(
-        scene.supervised(command, "--policy", str(policy)),
-        fail_at(scene, "validation", 0, ROOM="50"),
-    )
-    assert done.returncode == 0, done.stdout[-4000:]
-    shown = scene.shown()
-    assert len(shown["attempts"]) == 1
-    assert "rescued" in {each["outcome"] for each in shown["incidents"]}
-    assert {r["levers"][0]["name"] for r in shown["receipts"]} == {"validation batch"}
-    facts = [fact for fact in scene.facts() if fact["event"] == "on_val_start"]
-    assert facts[-1]["validation_batch"] < facts[0]["validation_batch"]
-    assert scene.epochs() == [1, 2]
