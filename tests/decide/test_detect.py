@@ -10,6 +10,7 @@ from tests.decide.build import GIB, SPEC, failed, footprint, state
 from tests.decide.corpus import CPU, CUDA, DISGUISED, HOST, NOT_OOM, Report
 from yolowatch.decide.detect import classify
 from yolowatch.model.run import LastWords, Memory, Place, Retry, RunState
+from yolowatch.model.surroundings import Around
 from yolowatch.model.verdict import Kind, Verdict, Where
 
 
@@ -157,6 +158,27 @@ def test_a_crash_with_little_memory_left_says_so_and_is_still_no_oom() -> None:
     assert verdict.sentence.endswith("but memory was short: 4.0 GiB in use of 4.0 GiB.")
     calm = replace(memory, allocated_bytes=2 * GIB)
     assert "short" not in ended(replace(state(), memory=calm), signal=11).sentence
+
+
+@pytest.mark.parametrize("signal", [None, 9])
+def test_whom_the_kernel_counts_among_its_kills_ran_out_of_memory(signal: int | None) -> None:
+    def verdict(run: RunState, kills: int | None, number: int | None = signal) -> Kind:
+        return classify(
+            run,
+            exit_status=None,
+            exit_signal=number,
+            asked_to_stop=False,
+            around=Around(oom_kills=kills),
+        ).kind
+
+    gpu, cpu = state(device="cuda:0", cache="none"), state(device="cpu", cache="none")
+    assert verdict(gpu, 1) is Kind.HOST_OOM
+    assert verdict(cpu, 1) is Kind.CPU_OOM
+    assert verdict(state(device="cpu", cache="ram"), 1) is Kind.HOST_OOM
+    unexplained = Kind.OBSERVED if signal is None else Kind.KILLED
+    assert {verdict(gpu, kills) for kills in (0, None)} == {unexplained}
+    assert verdict(replace(gpu, finished=True), 1) is not Kind.HOST_OOM
+    assert verdict(gpu, 1, 11) is Kind.KILLED
 
 
 def test_a_shells_status_for_a_signal_is_that_signal() -> None:

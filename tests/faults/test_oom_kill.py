@@ -27,6 +27,7 @@ def program() -> Path:
 @pytest.fixture
 def service(scene: Miniature, program: Path) -> Iterator[Service]:
     scene.program = program
+    scene.environment["UNTIL_KILLED"] = "yes"  # where its batch does not fit
     scene.python = Path(sys.executable)
     service = Service(scene)
     yield service
@@ -37,7 +38,6 @@ def test_what_the_kernel_killed_is_resumed_with_less(service: Service) -> None:
     with memory_group(LIMIT_BYTES) as group:
         if group is None:
             pytest.skip("no memory control group can be made here")
-        service.scene.environment["UNTIL_KILLED"] = "yes"
         service.start()
         service.train(within=group)
         until(service.outcome, "the run ends")

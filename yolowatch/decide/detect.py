@@ -82,13 +82,16 @@ def classify(
 
 
 def _killed(state: RunState, around: Around, exit_signal: int | None) -> Verdict:
-    """By the kernel, for want of the host's memory; on the CPU that is what a batch takes."""
-    memory, on_cpu = state.memory, ((state.spec and state.spec.device) or "").startswith("cpu")
+    """By the kernel, for want of the host's memory; on the CPU that is what a batch takes, unless
+    all images are cached in it.
+    """
+    memory, spec = state.memory, state.spec
+    on_cpu = spec is not None and (spec.device or "").startswith("cpu") and spec.cache != "ram"
     kills = f"{around.oom_kills} processes of its control group were killed for want of memory"
     facts = (kills, *ending(exit_signal))
-    if on_cpu and _was_tight(memory):
+    if on_cpu:
         used, capacity = bytes_text(memory.allocated_bytes), bytes_text(memory.capacity_bytes)
-        said = f"The kernel killed it for want of memory: {used} in use of {capacity}."
+        said = f"The kernel killed it for want of memory; last seen: {used} in use of {capacity}."
         found = where(state, state.place)
         return Verdict(Kind.CPU_OOM, said, found, facts, capacity_bytes=memory.capacity_bytes)
     said = f"Host out of memory {Cause.KILLED.value}."

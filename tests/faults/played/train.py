@@ -111,6 +111,8 @@ for number in range(epoch, options.epochs):
         allocator.now = FLOOR + PER_IMAGE * batch
         if number > 0 and batch >= 32:
             agent.flush()
+            if "UNTIL_KILLED" in os.environ:
+                time.sleep(1.5)  # until a window is told
             while "UNTIL_KILLED" in os.environ:  # by the kernel, whose limit this process has
                 eaten.append(b"x" * MIB)
             words = dict(place.fields(), **{**allocator.read(), "allocated_bytes": 500 * MIB})
