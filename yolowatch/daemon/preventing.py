@@ -25,6 +25,8 @@ from yolowatch.model.plan import Refusal
 from yolowatch.model.run import RunSpec, RunState
 
 _TELLING = ("run", "footprints")
+# A young training may fail at any batch; later a look is dear, and what is new in it is little.
+_YOUNG_FOOTPRINTS, _PAUSE_SECONDS = 64, 1.0
 
 Wanted = tuple[str, str, Preventive]
 """The id of a journaled plan, what it is for, and the order that carries it out."""
@@ -44,6 +46,7 @@ class Preventing:
         self._lesson: Lesson | None = None
         self._not_before: dict[str, float] = {}  # for each order
         self._recommended: set[tuple[int, str]] = set()  # attempt and order
+        self._looked_at = float("-inf")
         self._cannot_leave: int | None = None  # the attempt for which there is no plan
 
     def heard(
@@ -61,6 +64,9 @@ class Preventing:
         first = kind == "sample" and not state.footprints and state.spec is not None
         if kind not in _TELLING and not first:
             return [], None
+        if len(state.footprints) > _YOUNG_FOOTPRINTS and 0 <= at - self._looked_at < _PAUSE_SECONDS:
+            return [], None
+        self._looked_at = at
         most_boxes = self._foreseeing.most_boxes
         found = prevent(
             state, functools.partial(looks, state, self._recalled(state), most_boxes), policy

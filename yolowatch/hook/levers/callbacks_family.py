@@ -74,7 +74,7 @@ def set_up(loop):
     departing.none()
     releasing.none()
     orders.take("release", 1.0, 1.0)
-    if not options.nosave:
+    if not getattr(options, "nosave", False):
         orders.take("leave", 1.0, 1.0)
     if options.multi_scale:
         orders.take("multi_scale", 0.0, multi_scale.WIDEST)
