@@ -148,7 +148,7 @@ def sabotaged(output: str) -> dict[str, Any]:
 SABOTAGE = str(Path(__file__).parent / "sabotage")
 
 
-READINGS = ("ultralytics._forward_ends", "ultralytics._backward_ends")
+READINGS = ("ultralytics_step._forward_ends", "ultralytics_step._backward_ends")
 """Entered only for a batch that the entry before them began to read."""
 
 

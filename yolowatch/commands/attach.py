@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from yolowatch.commands.base import print_json
-from yolowatch.edges.attach.entering import Means, Met, attach, detach
-from yolowatch.edges.attach.ladder import HELLO_SECONDS
-from yolowatch.model.attach import AttachPolicy
+from yolowatch.model.attach import HELLO_SECONDS, AttachPolicy
 from yolowatch.model.printable import printable
+
+if TYPE_CHECKING:
+    from yolowatch.edges.attach.entering import Means, Met
 
 _WIDTH = 120
 
@@ -43,6 +44,10 @@ exit status says so (117)."""
         )
 
     def run(self, arguments: argparse.Namespace) -> int:
+        from yolowatch.edges.attach.entering import (
+            attach,  # dear to import, and needed by this command alone
+        )
+
         met = attach(arguments.pid, _means(arguments, AttachPolicy(arguments.attach)))
         if arguments.json:
             print_json(_document(met))
@@ -64,6 +69,8 @@ thread and no module stays. The training goes on. `yolowatch attach` brings the 
         _configure(parser)
 
     def run(self, arguments: argparse.Namespace) -> int:
+        from yolowatch.edges.attach.entering import detach
+
         met = detach(arguments.pid, _means(arguments, AttachPolicy.SAFE))
         if arguments.json:
             print_json(_document(met))
@@ -90,6 +97,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _means(arguments: argparse.Namespace, policy: AttachPolicy) -> Means:
+    from yolowatch.edges.attach.entering import Means
+
     return Means(os.environ, arguments.state_dir, policy=policy, seconds=arguments.wait)
 
 

@@ -7,7 +7,6 @@ import faulthandler
 from pathlib import Path
 
 from yolowatch import config
-from yolowatch.daemon.service import ServiceOptions, serve
 from yolowatch.edges.config_files import read_documents
 
 
@@ -58,6 +57,11 @@ Without a configuration it recommends: plans are made and shown, nothing is touc
         path: Path | None = arguments.config
         documents = () if path is None else read_documents(path)
         chosen = config.service(documents)
+        from yolowatch.daemon.service import (  # dear to import, and needed by this command alone
+            ServiceOptions,
+            serve,
+        )
+
         return serve(
             ServiceOptions(
                 chosen,

@@ -17,17 +17,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from yolowatch.commands import pages
-from yolowatch.daemon.app import Options, Outcome, supervise
-from yolowatch.daemon.core import Core
 from yolowatch.edges import terminal
 from yolowatch.errors import LaunchError, UsageError
 from yolowatch.model.plan import Policy
 from yolowatch.model.quantity import bytes_text
 from yolowatch.model.run import RunState
+
+if TYPE_CHECKING:
+    from yolowatch.daemon.app import Outcome
+    from yolowatch.daemon.core import Core
 
 SEEDS = (1, 2, 3, 4, 5, 6)
 EPOCHS = 4
@@ -134,6 +137,8 @@ class _Training:
 
     def calibrate(self) -> Calibration:
         """Train without a limit until a seed shows its largest size after a checkpoint."""
+        from yolowatch.daemon.app import Options, supervise  # dear to import
+
         for seed in SEEDS:
             log = self._directory / f"calibration-{seed}.log"
             command = self._command(f"calibration-{seed}", seed, "--log", str(log))
@@ -157,6 +162,8 @@ class _Training:
 
     def under_limit(self, found: Calibration) -> Outcome:
         """The training itself, with the limit in force."""
+        from yolowatch.daemon.app import Options, supervise  # dear to import
+
         more: tuple[str, ...] = ()
         if found.device != "cpu":
             fraction = found.capacity_bytes / found.device_bytes

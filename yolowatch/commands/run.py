@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 from yolowatch import config
 from yolowatch.commands import pages
-from yolowatch.daemon.app import Options, supervise
-from yolowatch.edges import statedir, terminal
+from yolowatch.edges import terminal
 from yolowatch.edges.files import read_bounded
 from yolowatch.edges.http import parse_address
 from yolowatch.edges.story_files import StoryFiles
@@ -88,6 +86,11 @@ through: the exit status is the training's own."""
             raise UsageError(
                 "no command to supervise; write it after --: yolowatch run -- yolo train …"
             )
+        from yolowatch.daemon.app import (  # dear to import, and needed by this command alone
+            Options,
+            supervise,
+        )
+
         options = Options(
             tuple(command),
             _policy(arguments),
@@ -97,7 +100,7 @@ through: the exit status is the training's own."""
         )
         outcome = supervise(options)
         core = outcome.core
-        kept = StoryFiles(statedir.state_directory(arguments.state_dir, os.environ))
+        kept = StoryFiles(outcome.state_directory)
         for receipt in (*core.ordering.living.receipts, *core.healing.receipts):
             page = pages.kept_at(kept.page_of(receipt.incident))
             terminal.tell(pages.receipt(receipt.to_json(), sys.stderr) + page)

@@ -77,6 +77,7 @@ class Outcome:
     exit_status: int
     run: str
     core: Core
+    state_directory: Path
 
 
 def supervise(options: Options, progress: Callable[[Core], None] | None = None) -> Outcome:
@@ -107,7 +108,7 @@ class _Supervision:
         self._clock: Clock = SystemClock()
         self._tick_at = self._clock.monotonic()
         self._hands: Hands = LocalHands(self._clock)
-        state = statedir.state_directory(options.state_dir, os.environ)
+        state = self._state = statedir.state_directory(options.state_dir, os.environ)
         journal = stack.enter_context(Journal(state / "journal.sqlite", self._clock))
         staged = stage(state)
         sockets = statedir.socket_directory(os.environ)
@@ -192,7 +193,7 @@ class _Supervision:
             if progress is not None:
                 progress(self.core)
         self._records.finished(status, self.core.summary())
-        return Outcome(status, self._records.run, self.core)
+        return Outcome(status, self._records.run, self.core, self._state)
 
     def _claim(self) -> None:
         """Take the lease of the run's directory once it is known; without it nothing is changed."""

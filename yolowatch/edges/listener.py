@@ -32,11 +32,13 @@ from yolowatch.model.identity import ProcessKey
 DROPPABLE_KINDS = ("sample", "footprints")
 
 _PEER_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
-_MESSAGES_PER_TURN = 160  # so that one flooding peer cannot starve the others
+_MESSAGES_PER_TURN = 64  # so that one flooding peer cannot starve the others
 _RETRY_SECONDS = 0.01
 # Between two turns: waking this thread and the one behind the queue costs more than a message does,
 # and no peer gets more than its messages of a turn read in it.
 _BREATH_SECONDS = 0.05
+# After a turn in which one peer had this many messages or more, before the kernel's queue is full.
+_MANY, _SHORT_BREATH_SECONDS = 8, 0.02
 _REMEMBERED_REFUSALS = 1024
 _BEAT_SECONDS = 5.0
 _encode: Callable[[str, Mapping[str, Any]], bytes] = wire.encode
@@ -109,13 +111,14 @@ class Listener:
     def serve(self) -> None:
         """Serve in this thread until `close` is called from another."""
         while not self._closing.is_set():
+            most = 0
             for key, _ in self._selector.select(_BEAT_SECONDS):
                 if key.fileobj is self._socket:
                     self._accept()
                 elif key.data is not None:
-                    self._read(key.data)
+                    most = max(most, self._read(key.data))
             self.beat()
-            self._clock.sleep(_BREATH_SECONDS)
+            self._clock.sleep(_BREATH_SECONDS if most < _MANY else _SHORT_BREATH_SECONDS)
 
     def send(self, connection: int, message: bytes) -> bool:
         """Hand an order to a hook from any thread, never blocking.
@@ -190,25 +193,27 @@ class Listener:
         above = proc.parent_pid(parent.pid) if parent is not None else None
         self._post_surely(HookConnected(process, uid, peer.connection, parent, above))
 
-    def _read(self, peer: _Peer) -> None:
-        for _ in range(_MESSAGES_PER_TURN):
+    def _read(self, peer: _Peer) -> int:
+        """Take what it has sent; how many messages that were."""
+        for count in range(_MESSAGES_PER_TURN):
             try:
                 data, _, flags, _ = peer.socket.recvmsg(wire.MAX_MESSAGE_BYTES + 1)
             except (BlockingIOError, InterruptedError):
-                return
+                return count
             except ConnectionResetError:
                 # The peer ended with an order unread. The kernel says so before it hands out what
                 # the peer had sent, and those may be its last words: read on, the end comes after.
                 continue
             except OSError:
                 self._disconnect(peer)
-                return
+                return count
             if not data:
                 self._disconnect(peer)
-                return
+                return count
             if not self._take(peer, data, bool(flags & socket.MSG_TRUNC)):
                 self._disconnect(peer)
-                return
+                return count
+        return _MESSAGES_PER_TURN
 
     def _take(self, peer: _Peer, data: bytes, truncated: bool) -> bool:
         """Post one message; False where the connection is to be cut."""

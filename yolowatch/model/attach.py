@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from enum import Enum
 
+HELLO_SECONDS = 5.0
+"""How long the answer of a hook that was brought in is waited for."""
+
 
 class AttachPolicy(Enum):
     """The value of the configuration's key `attach`; each permits what the ones before it do.

@@ -15,11 +15,11 @@ from typing import Any
 from yolowatch.edges import stage, statedir
 from yolowatch.edges.attach import arrival
 from yolowatch.edges.attach.greeting import Greeting
-from yolowatch.edges.attach.ladder import HELLO_SECONDS, Climb, Reached, reach
+from yolowatch.edges.attach.ladder import Climb, Reached, reach
 from yolowatch.edges.attach.target import examine
 from yolowatch.edges.clock import Clock, SystemClock
 from yolowatch.errors import HookStaysError, NoWayError, StateError
-from yolowatch.model.attach import AttachPolicy
+from yolowatch.model.attach import HELLO_SECONDS, AttachPolicy
 
 HOOK_SOCKET = "hook.sock"
 _RUN_SECONDS = 5.0

@@ -17,9 +17,7 @@ from yolowatch.edges.attach.ptrace import Died, NotStopped
 from yolowatch.edges.attach.target import Target, examine, refusal, sees, state
 from yolowatch.edges.clock import Clock
 from yolowatch.errors import NoWayError, PendingAttach, ProcessMissingError, RemoteDebugError
-from yolowatch.model.attach import AttachPolicy, Rung
-
-HELLO_SECONDS = 5.0
+from yolowatch.model.attach import HELLO_SECONDS, AttachPolicy, Rung
 
 Answered = Callable[[float], bool]
 """Waits up to so many seconds for what the target is to say; whether it has said it."""
