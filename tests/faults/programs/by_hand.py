@@ -53,11 +53,18 @@ with home() as place, home(0, 0) as mine:
     log, state = place / "train.log", mine / "state"
     with stranger(command, place, log=log, environment=scene.environment, odd=False) as begun:
         settle(lambda: "Starting training" in log.read_text(errors="replace"), 120)
+        helper = (
+            *(sys.executable, "-m", "yolowatch.hands.helper", "--core-user", "0"),
+            *("--socket", mine / "helper.sock", "--hook-socket", "/run/yolowatch/hook.sock"),
+            *("--state-dir", mine / "private", "--stage-dir", "/run/yolowatch-stage"),
+        )
         daemon = (
-            *(sys.executable, "-m", "yolowatch", "daemon"),
+            *(sys.executable, "-m", "yolowatch", "daemon", "--helper", mine / "helper.sock"),
             *("--config", mine / "yolowatch.yaml", "--state-dir", state),
         )
         with (mine / "daemon.log").open("w") as output:
+            hands = subprocess.Popen(helper, cwd=REPOSITORY, stdout=output, stderr=output)
+            settle((mine / "helper.sock").exists)
             service = subprocess.Popen(daemon, cwd=REPOSITORY, stdout=output, stderr=output)
         try:
             settle(lambda: begun.popen.poll() is not None, 240)
@@ -89,6 +96,8 @@ with home() as place, home(0, 0) as mine:
         finally:
             service.terminate()
             service.wait(30)
+            hands.terminate()
+            hands.wait(30)
             print(log_of(mine))
     assert scene.epochs() == [1, 2], log.read_text(errors="replace")
     assert all(path.stat().st_uid == UID for path in scene.run_dir.rglob("*"))
