@@ -1,8 +1,8 @@
 """What the loop knows, as the metrics see it: a frozen snapshot, swapped whole after each cycle.
 
-A scrape is answered from the snapshot by the thread that asked. Many that ask at once are given one
-answer, which is made once: it is the costly part. While it is made anew the others get the one
-before, if that is only seconds old. Runs that are over leave after a while, those
+A scrape is answered from the snapshot. Many that ask at once are given one answer, which is made
+once: it is the costly part. Whoever finds one that is only seconds old gets it, and it is made anew
+beside; else the thread that asked makes it. Runs that are over leave after a while, those
 that need a person later; one whose directory somebody trains in again leaves at once.
 """
 
@@ -12,8 +12,10 @@ import os
 import platform
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from yolowatch import __version__
+from yolowatch.daemon import threads
 from yolowatch.daemon.exporting import Watched, run_metrics
 from yolowatch.daemon.ledger import Ledger
 from yolowatch.daemon.observing import Observers
@@ -24,7 +26,7 @@ from yolowatch.metrics import render
 from yolowatch.metrics.snapshot import MetricsSnapshot, RunMetrics, SelfMetrics
 
 _FRESH_SECONDS = 1.0  # for so long one answer is given to all who ask
-_STALE_SECONDS = 5.0  # and for so long while another is being made
+_STALE_SECONDS = 5.0  # and for so long while another is made
 _MOST_PAGES = 8
 _KEPT_SECONDS = 3600.0  # a run that is over and needs nobody
 _KEPT_FAILED_SECONDS = 24 * 3600.0
@@ -95,13 +97,18 @@ class Publisher:
         found = self._made(wanted, _FRESH_SECONDS)
         if found is not None:
             return found
-        if not self._making.acquire(blocking=False):
-            found = self._made(wanted, _STALE_SECONDS)
-            if found is not None:
-                return found
-            self._making.acquire()
-        try:
+        found = self._made(wanted, _STALE_SECONDS)
+        if found is not None:
+            if self._making.acquire(blocking=False):
+                threads.start("renewal", partial(self._renew, wanted, accept), _untold)
+            return found
+        with self._making:
             return self._made(wanted, _FRESH_SECONDS) or self._make(wanted, accept)
+
+    def _renew(self, wanted: str, accept: str) -> None:
+        """Make the answer anew, for whoever asks next; the body of a thread."""
+        try:
+            self._make(wanted, accept)
         finally:
             self._making.release()
 
@@ -164,3 +171,7 @@ def _not_taken_up(ended: list[RunMetrics], living: list[RunMetrics]) -> list[Run
 
 def _directory(run: RunMetrics) -> str | None:
     return run.state.spec.run_dir if run.state.spec is not None else None
+
+
+def _untold(_name: str, _trace: str) -> None:
+    """What cannot be made is told to the one who has to wait for it."""
