@@ -19,6 +19,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "yolowatch"
 # Everything may be caught only where a thread or a guest ends; each place says why.
 BROAD_EXCEPTS = {
     "commands/main.py": "the front door: a mistake of yolowatch's own becomes an exit code",
+    "daemon/fleet.py": "the cycle: a mistake about one run must not end the watch over the others",
     "daemon/front.py": "the cycle: what people are shown must not end what watches",
     "daemon/threads.py": "the thread supervisor: no thread of the daemon ends unseen",
     "hook/guard.py": "the hook's boundary: nothing of ours may reach the training",

@@ -207,6 +207,30 @@ def test_what_could_only_be_observed_stays_so_for_a_successor(scene: Scene) -> N
     assert (rule.mode, rule.reason) == ("observe", "it could not be captured")
 
 
+def test_a_mistake_about_one_run_ends_the_watch_over_that_one_only(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = process(11)
+    scene.connect(1, TRAINING)
+    scene.describe(1, TRAINING)
+    run = scene.adopted()
+    scene.connect(2, other)
+    scene.describe(2, other, "/runs/other")
+    scene.adopted()
+
+    def broken(_event: events.Event) -> list[Any]:
+        raise ZeroDivisionError("planted")
+
+    monkeypatch.setattr(scene.fleet.members[run].core, "step", broken)
+    scene.step(events.Tick(9.0))
+    assert [each.core.process for each in scene.fleet.members.values()] == [other]
+    assert "ZeroDivisionError: planted" in scene.of(Say)[-1].sentence
+    assert scene.journal.run(run).outcome == "abandoned: an internal error of yolowatch"
+    done = len(scene.done)
+    scene.fail(1, TRAINING)
+    assert scene.done[done:] == []
+
+
 def test_a_notebook_is_observed(scene: Scene) -> None:
     argv = ("python", "-m", "ipykernel_launcher", "-f", "k.json")
     scene.connect(1, TRAINING)

@@ -8,6 +8,7 @@ asks no clock and touches no process.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 
 from yolowatch.daemon.core import Core
@@ -227,8 +228,8 @@ class Fleet:
         return done
 
     def _to(self, run: str | None, event: events.Event) -> list[Do]:
-        member = self.members.get(run or "")
-        return [] if member is None else self._deliver(member, event)
+        found = self.members.get(run or "")
+        return [] if found is None else self._deliver(found, event)
 
     def _each(self, event: events.Event, wanted: Callable[[Core], bool]) -> list[Do]:
         done: list[Do] = []
@@ -238,11 +239,22 @@ class Fleet:
         return done
 
     def _deliver(self, member: Member, event: events.Event) -> list[Do]:
-        actions = member.core.step(event)
-        quiet = isinstance(event, events.Tick | events.DevicesSeen | events.HostSeen) or (
-            isinstance(event, events.HookMessage) and event.kind in _QUIET
-        )
+        try:
+            actions = member.core.step(event)
+        except Exception:  # a mistake about one run must not end the watch over the others
+            return self._set_aside(member, traceback.format_exc())
+        told = isinstance(event, events.HookMessage) and event.kind in _QUIET
+        quiet = told or isinstance(event, events.Tick | events.DevicesSeen | events.HostSeen)
         return self.perform(member, actions) if actions or not quiet else []
+
+    def _set_aside(self, member: Member, trace: str) -> list[Do]:
+        """Nothing is concluded any more of a run that could not be followed: it trains on alone."""
+        run, reason = member.run, "an internal error of yolowatch"
+        member.records.finished(None, f"abandoned: {reason}")
+        member.records.forget()
+        self._drop(run)
+        said = Say(f"it trains on without being watched: {reason}, please report it: {trace}")
+        return [Do(run, said), Do(run, Forget())]
 
     def perform(self, member: Member, actions: list[Action]) -> list[Do]:
         """Write down what the run has become, and only then hand its actions on."""
@@ -275,10 +287,13 @@ class Fleet:
     def _drop_ended(self) -> None:
         ended = [run for run, member in self.members.items() if member.core.over]
         for run in ended[: max(len(ended) - _ENDED, 0)]:
-            del self.members[run]
-            for index in (self._by_plan, self._by_checkpoint):
-                for key in [key for key, value in index.items() if value == run]:
-                    del index[key]
+            self._drop(run)
+
+    def _drop(self, run: str) -> None:
+        del self.members[run]
+        for index in (self._by_plan, self._by_checkpoint):
+            for key in [key for key, value in index.items() if value == run]:
+                del index[key]
 
 
 def _ignore(_sentence: str) -> None:
