@@ -16,7 +16,7 @@ OR_NOTHING := || test $$? -eq 5
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test lint deps trainers faults system gpu-test bench \
-	trainers-slice faults-slice environment clean wheel package install uninstall \
+	trainers-slice faults-slice system-slice environment clean wheel package install uninstall \
 	dashboards dashboards-render
 
 help: ## this list
@@ -77,6 +77,9 @@ trainers-slice: $(VENV)/dev.stamp environment
 
 faults-slice: $(VENV)/dev.stamp environment
 	$(PYTEST) -m 'faults and slice' $(OR_NOTHING)
+
+system-slice: $(VENV)/dev.stamp environment
+	$(PYTEST) -m 'system and slice' $(OR_NOTHING)
 
 # Only tests/gpu is collected: the trainer's Python has torch and pytest, not the tools of .venv.
 ifdef YOLOWATCH_TRAINER_PYTHON

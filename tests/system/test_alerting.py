@@ -30,7 +30,12 @@ def until(happened: Callable[[], object], what: str) -> None:
     faults_service.until(happened, what, PATIENCE_SECONDS)
 
 
-@pytest.fixture(params=[PLAYED, MINIATURE], ids=["played", "trained"])
+@pytest.fixture(
+    params=[
+        pytest.param(PLAYED, id="played", marks=pytest.mark.slice),
+        pytest.param(MINIATURE, id="trained"),
+    ]
+)
 def service(scene: Miniature, request: pytest.FixtureRequest) -> Iterator[Service]:
     """The real training, and one that is only played, in a tenth of its time."""
     # A copy, which a test may take away.
