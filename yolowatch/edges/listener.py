@@ -37,8 +37,10 @@ _RETRY_SECONDS = 0.01
 # Between two turns: waking this thread and the one behind the queue costs more than a message does,
 # and no peer gets more than its messages of a turn read in it.
 _BREATH_SECONDS = 0.05
-# After a turn in which one peer had this many messages or more, before the kernel's queue is full.
+# Shorter after a turn in which one peer had this many messages, before the kernel's queue is full,
+# and while a training is young: who it is must be seen before it fails, and orders must be quick.
 _MANY, _SHORT_BREATH_SECONDS = 8, 0.02
+_YOUNG_SECONDS = 30.0
 _REMEMBERED_REFUSALS = 1024
 _BEAT_SECONDS = 5.0
 _encode: Callable[[str, Mapping[str, Any]], bytes] = wire.encode
@@ -87,7 +89,7 @@ class Listener:
         self._post, self._uids, self._clock, self._bounds = post, uids, clock, bounds
         self._lock = threading.Lock()  # a socket is never closed while `send` uses its number
         self._peers: dict[int, _Peer] = {}
-        self._last_connection = 0
+        self._last_connection, self._hurried_until = 0, float("-inf")
         self._told: set[tuple[int | None, str]] = set()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -118,7 +120,8 @@ class Listener:
                 elif key.data is not None:
                     most = max(most, self._read(key.data))
             self.beat()
-            self._clock.sleep(_BREATH_SECONDS if most < _MANY else _SHORT_BREATH_SECONDS)
+            hurried = most >= _MANY or self._clock.monotonic() < self._hurried_until
+            self._clock.sleep(_SHORT_BREATH_SECONDS if hurried else _BREATH_SECONDS)
 
     def send(self, connection: int, message: bytes) -> bool:
         """Hand an order to a hook from any thread, never blocking.
@@ -184,6 +187,7 @@ class Listener:
             self._refuse(reason or "", pid if pid > 0 else None)
             return
         self._last_connection += 1
+        self._hurried_until = self._clock.monotonic() + _YOUNG_SECONDS
         peer = _Peer(self._last_connection, process, accepted)
         with self._lock:
             self._peers[peer.connection] = peer
