@@ -32,26 +32,28 @@ def written(run_dir: Path, kind: str = "last_words") -> None:
 
 def test_what_the_hook_wrote_is_read(tmp_path: Path, me: ProcessKey) -> None:
     written(tmp_path)
-    assert notes.last_words(tmp_path, me) == WORDS
+    assert notes.last_message(tmp_path, me) == ("last_words", WORDS)
     note = next((tmp_path / ".yolowatch").iterdir())
     assert note.stat().st_mode & 0o777 == 0o600
 
 
 def test_without_a_run_directory_nothing_is_written(tmp_path: Path, me: ProcessKey) -> None:
     Kept().leave_note(b"x")
-    assert notes.last_words(tmp_path, me) is None
+    assert notes.last_message(tmp_path, me) is None
 
 
-def test_only_last_words_count(tmp_path: Path, me: ProcessKey) -> None:
+def test_only_what_ends_a_training_counts(tmp_path: Path, me: ProcessKey) -> None:
     written(tmp_path, "bye")
-    assert notes.last_words(tmp_path, me) is None
+    assert notes.last_message(tmp_path, me) == ("bye", {})
+    written(tmp_path, "epoch_end")
+    assert notes.last_message(tmp_path, me) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"YW", bytes(range(100)), b"x" * 100_000])
 def test_a_forged_note_says_nothing(tmp_path: Path, me: ProcessKey, content: bytes) -> None:
     (tmp_path / ".yolowatch").mkdir()
     (tmp_path / ".yolowatch" / f"last-words-{me.pid}").write_bytes(content)
-    assert notes.last_words(tmp_path, me) is None
+    assert notes.last_message(tmp_path, me) is None
 
 
 def test_an_earlier_process_of_this_number_left_it(tmp_path: Path) -> None:
@@ -62,9 +64,9 @@ def test_an_earlier_process_of_this_number_left_it(tmp_path: Path) -> None:
     path = tmp_path / ".yolowatch" / f"last-words-{child.pid}"
     path.write_bytes(wire.encode("last_words", WORDS))
     os.utime(path, (1.0, 1.0))
-    assert notes.last_words(tmp_path, key) is None
+    assert notes.last_message(tmp_path, key) is None
     os.utime(path)
-    assert notes.last_words(tmp_path, key) == WORDS
+    assert notes.last_message(tmp_path, key) == ("last_words", WORDS)
     child.communicate()
 
 

@@ -170,7 +170,7 @@ class _Training:
             more = ("--memory-fraction", f"{fraction:.6f}")
         options = Options(
             self._command("demo", found.seed, *more),
-            Policy(),
+            Policy(prevention=False),  # what is shown is a failure, and how it is healed
             self._state_dir,
             environment=self._environment,
         )

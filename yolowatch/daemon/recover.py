@@ -52,11 +52,11 @@ def _with_notes(core: Memento) -> Memento:
         return core
     run_dir, told = Path(core.user.run_dir), []
     for each in core.attempt.told:
-        words = None
+        note = None
         if proc.is_alive(each.process) is False:
-            words = notes.last_words(run_dir, each.process)
-        if words is not None:
+            note = notes.last_message(run_dir, each.process)
+        if note is not None:
             at = each.state.samples[-1].at if each.state.samples else core.attempt.started_at
-            each = replace(each, state=fold(each.state, "last_words", words, at))
+            each = replace(each, state=fold(each.state, *note, at))
         told.append(each)
     return replace(core, attempt=replace(core.attempt, told=tuple(told)))

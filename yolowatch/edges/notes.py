@@ -1,4 +1,4 @@
-"""Last words that a dying training wrote into its run directory, because no daemon listened."""
+"""What a training wrote into its run directory at its end, because no daemon listened."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from yolowatch.model.identity import ProcessKey
 _decode: Callable[[bytes], tuple[str, Mapping[str, Any]]] = wire.decode
 
 
-def last_words(run_dir: Path, process: ProcessKey) -> Mapping[str, Any] | None:
-    """The fields of this process's last words, checked like every message; None without them."""
+_KINDS = ("last_words", "bye")
+
+
+def last_message(run_dir: Path, process: ProcessKey) -> tuple[str, Mapping[str, Any]] | None:
+    """Kind and fields of this process's last message, checked like every one; None without it."""
     path = run_dir / NAME / f"last-words-{process.pid}"
     began = proc.started_at(process)
     try:
@@ -25,4 +28,4 @@ def last_words(run_dir: Path, process: ProcessKey) -> Mapping[str, Any] | None:
         kind, fields = _decode(read_bounded(path, wire.MAX_MESSAGE_BYTES))
     except (OSError, wire.WireError):
         return None
-    return fields if kind == "last_words" else None
+    return (kind, fields) if kind in _KINDS else None
