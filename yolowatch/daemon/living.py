@@ -75,8 +75,9 @@ class Living:
         changed = self._write(plan, verdict)
         if changed is None:
             return None
-        peak = found.bound_bytes
-        then = f", whose peak is at most {bytes_text(peak)}" if peak is not None else ""
+        peak, capacity = found.bound_bytes, found.outlook.capacity_bytes
+        sure = peak is not None and (capacity is None or peak <= capacity)
+        then = f", whose peak is at most {bytes_text(peak)}" if sure else ", which is likely to fit"
         return changed.plan_id, f"{found.use.after}{then}. {verdict.sentence}"
 
     def in_force(self, plan_id: str, state: RunState, user: RunSpec) -> None:
