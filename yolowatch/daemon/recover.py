@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from yolowatch.daemon.memento import Memento, RunMemento
+from yolowatch.daemon.memento import Memento, RunMemento, Told
 from yolowatch.edges import notes, plain, proc
 from yolowatch.edges.journal import Journal
 from yolowatch.model.fold import fold
+from yolowatch.model.run import RunState
 
 
 def unfinished(journal: Journal, say: Callable[[str], None]) -> Iterator[tuple[str, RunMemento]]:
@@ -51,12 +52,16 @@ def _with_notes(core: Memento) -> Memento:
     if core.user is None or core.user.run_dir is None or core.attempt.exited is not None:
         return core
     run_dir, told = Path(core.user.run_dir), []
-    for each in core.attempt.told:
+    attempt, heard = core.attempt, core.attempt.told
+    if all(each.process != attempt.process for each in heard):  # it was started, and not heard of
+        heard = (*heard, Told(RunState(attempt.number), attempt.process, None, None))
+    for each in heard:
         note = None
         if proc.is_alive(each.process) is False:
             note = notes.last_message(run_dir, each.process)
         if note is not None:
             at = each.state.samples[-1].at if each.state.samples else core.attempt.started_at
             each = replace(each, state=fold(each.state, *note, at))
-        told.append(each)
+        if note is not None or each in attempt.told:
+            told.append(each)
     return replace(core, attempt=replace(core.attempt, told=tuple(told)))

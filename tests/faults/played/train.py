@@ -103,6 +103,8 @@ agent.tell(
     checkpointable=0, checkpointed=0,
 )  # fmt: skip
 eaten = []
+if options.resume:
+    time.sleep(2.0)  # a real one takes longer: what it says must not all lie with a killed daemon
 for number in range(epoch, options.epochs):
     place.epoch = number
     for i in range(options.images // batch):
