@@ -191,16 +191,7 @@ def page(document: Mapping[str, Any]) -> str:
         ("memory, at most", f"{found['resident_bytes'] / 1e6:.0f} MB", "under 80 MB"),
         ("messages lost", f"{found['lost']} of {found['sent']}", "none"),
     ]
-    lines = [
-        "# What the daemon costs",
-        "",
-        machine.paragraph(machine.sentence(document["machine"])),
-        machine.paragraph(what),
-        "| | measured | target |",
-        "|---|---|---|",
-        *(f"| {' | '.join(row)} |" for row in rows),
-    ]
-    return "\n".join(lines) + "\n"
+    return machine.goals("What the daemon costs", document, what, rows)
 
 
 def main() -> int:

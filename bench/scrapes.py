@@ -136,16 +136,7 @@ def page(document: Mapping[str, Any]) -> str:
         ("the daemon's memory, at most", f"{found['resident_bytes'] / 1e6:.0f} MB", ""),
         ("messages lost by hooks", f"{found['messages_dropped']} of {found['messages']}", "none"),
     ]
-    lines = [
-        "# Many scrapes at once",
-        "",
-        machine.paragraph(machine.sentence(document["machine"])),
-        machine.paragraph(what),
-        "| | measured | target |",
-        "|---|---|---|",
-        *(f"| {' | '.join(row)} |" for row in rows),
-    ]
-    return "\n".join(lines) + "\n"
+    return machine.goals("Many scrapes at once", document, what, rows)
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ import platform
 import subprocess
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,20 @@ def sentence(machine: Mapping[str, Any]) -> str:
 def paragraph(text: str) -> str:
     """`text` as a paragraph of a page, filled."""
     return textwrap.fill(" ".join(text.split()), 100, break_on_hyphens=False) + "\n"
+
+
+def goals(title: str, document: Mapping[str, Any], what: str, rows: Iterable[Sequence[str]]) -> str:
+    """A page of figures, each with the goal that it is held against."""
+    lines = [
+        f"# {title}",
+        "",
+        paragraph(sentence(document["machine"])),
+        paragraph(what),
+        "| | measured | target |",
+        "|---|---|---|",
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def say(text: str) -> None:

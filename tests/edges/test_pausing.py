@@ -36,7 +36,7 @@ def test_what_cannot_be_read_is_everything(tmp_path: Path, text: str) -> None:
 def test_a_write_that_fails_leaves_what_was(tmp_path: Path) -> None:
     file = PauseFile(tmp_path)
     file.keep(Paused(True), [])
-    file.path.with_suffix(".new").mkdir()  # in the way
+    file.path.with_name("paused.json.new").mkdir()  # in the way
     with pytest.raises(OSError, match="new"):
         file.keep(Paused(), [])
     assert file.read() == Paused(True)
@@ -44,6 +44,6 @@ def test_a_write_that_fails_leaves_what_was(tmp_path: Path) -> None:
 
 def test_what_a_killed_daemon_left_is_in_nobodys_way(tmp_path: Path) -> None:
     file = PauseFile(tmp_path)
-    file.path.with_suffix(".new").write_text("half")
+    file.path.with_name("paused.json.new").write_text("half")
     file.keep(Paused(True), [])
     assert file.read() == Paused(True)

@@ -126,8 +126,9 @@ class _Supervision:
         listener.beat = self._observers.heartbeats.of("listener")
         self._listener = listener
         stack.callback(listener.close)
-        most = options.policy.keep_checkpoints, round(options.policy.vault_gib * 2**30)
-        self._vaults = Vaults(self._clock, most[0], self._post, most[1])
+        policy = options.policy
+        budget_bytes = round(policy.vault_gib * 2**30)
+        self._vaults = Vaults(self._clock, policy.keep_checkpoints, self._post, budget_bytes)
         stack.callback(self._observers.close)
         self._launcher = Launcher(
             options.command,
@@ -154,8 +155,11 @@ class _Supervision:
         stack.callback(self._end_threads)
         listener.start()
         self._observers.start(self._thread_failed)
-        works = (self._receive_signals, self._execute, self._vaults.work)
-        for name, body in zip(("signals", "executor", "vault"), works, strict=True):
+        for name, body in (
+            ("signals", self._receive_signals),
+            ("executor", self._execute),
+            ("vault", self._vaults.work),
+        ):
             threads.start(name, body, self._thread_failed)
 
     def _block_signals(self, stack: contextlib.ExitStack) -> None:

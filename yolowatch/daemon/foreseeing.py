@@ -50,6 +50,22 @@ class _Known:
     most_boxes: int | None
 
 
+class Recall:
+    """What earlier runs of a kind taught, asked for once a kind."""
+
+    def __init__(self, book: LessonBook) -> None:
+        self._book = book
+        self._key: LawKey | None = None
+        self._lesson: Lesson | None = None
+
+    def of(self, state: RunState) -> Lesson | None:
+        """The lesson for the kind that the training is of, or was when that was last known."""
+        key = key_of(state)
+        if key is not None and key != self._key:
+            self._key, self._lesson = key, self._book.lesson(key)
+        return self._lesson
+
+
 class Foreseeing:
     """Of one run. What its data set is belongs to the lessons, which outlive a daemon."""
 
@@ -76,8 +92,7 @@ class Foreseeing:
         self._attempt = attempt
         self._at: float | None = None
         self._known: _Known | None = None
-        self._key: LawKey | None = None
-        self._lesson: Lesson | None = None
+        self._recall = Recall(self._book)
         self._danger = len(DANGERS)  # index of the worst that was said
 
     def look(self, attempt: Attempt, at: float) -> list[Action]:
@@ -93,8 +108,8 @@ class Foreseeing:
         if fresh == self._known:
             return []
         self._known = fresh
-        self._recall(state)
-        self.forecast = foresee(state, lesson=self._lesson, most_boxes=self.most_boxes)
+        lesson = self._recall.of(state)
+        self.forecast = foresee(state, lesson=lesson, most_boxes=self.most_boxes)
         return [*self._count(state.spec), *self._say(self.forecast.worst)]
 
     def _count(self, spec: RunSpec | None) -> list[Action]:
@@ -117,12 +132,6 @@ class Foreseeing:
         lesson = lesson_of(state, before)
         if lesson is not None and lesson != before:
             self._book.learn(key, lesson)
-
-    def _recall(self, state: RunState) -> None:
-        """What earlier runs of this kind taught, asked for once a kind."""
-        key = key_of(state)
-        if key is not None and key != self._key:
-            self._key, self._lesson = key, self._book.lesson(key)
 
     def _say(self, worst: Outlook | None) -> list[Action]:
         if worst is None or worst.probability is None:

@@ -12,17 +12,15 @@ from collections.abc import Collection
 
 from yolowatch.daemon.attempt import Attempt
 from yolowatch.daemon.deciding import decide
-from yolowatch.daemon.foreseeing import Foreseeing
+from yolowatch.daemon.foreseeing import Foreseeing, Recall
 from yolowatch.daemon.healing import Healing
 from yolowatch.daemon.living import Living
 from yolowatch.daemon.records import Records
-from yolowatch.decide.learning import key_of
 from yolowatch.decide.looking import looks
 from yolowatch.decide.prevent import LEAVE, Preventive, foreseen, prevent
 from yolowatch.model.actions import Action, Say
-from yolowatch.model.forecast import LawKey, Lesson
 from yolowatch.model.plan import Refusal
-from yolowatch.model.run import RunSpec, RunState
+from yolowatch.model.run import RunSpec
 
 _TELLING = ("run", "footprints")
 # A young training may fail at any batch; later a look is dear, and what is new in it is little.
@@ -42,8 +40,7 @@ class Preventing:
         self._living = living
         self._healing = healing
         self._foreseeing = foreseeing
-        self._key: LawKey | None = None
-        self._lesson: Lesson | None = None
+        self._recall = Recall(records)
         self._not_before: dict[str, float] = {}  # for each order
         self._recommended: set[tuple[int, str]] = set()  # attempt and order
         self._looked_at = float("-inf")
@@ -69,7 +66,7 @@ class Preventing:
         self._looked_at = at
         most_boxes = self._foreseeing.most_boxes
         found = prevent(
-            state, functools.partial(looks, state, self._recalled(state), most_boxes), policy
+            state, functools.partial(looks, state, self._recall.of(state), most_boxes), policy
         )
         if found is None or found.order in stopped:
             return [], None
@@ -82,13 +79,6 @@ class Preventing:
         self._not_before[found.order] = at + policy.prevention_cooldown_seconds
         begun = self._living.begin(attempt, found, user, policy)
         return [], None if begun is None else (*begun, found)
-
-    def _recalled(self, state: RunState) -> Lesson | None:
-        """What earlier runs of this kind taught, asked for once a kind."""
-        key = key_of(state)
-        if key is not None and key != self._key:
-            self._key, self._lesson = key, self._records.lesson(key)
-        return self._lesson
 
     def _recommend(self, attempt: Attempt, found: Preventive) -> list[Action]:
         """Said once for each attempt and order."""

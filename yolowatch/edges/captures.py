@@ -7,17 +7,15 @@ and no backup sees and which a reboot empties, readable by nobody else, and goes
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from yolowatch.edges import plain
-from yolowatch.edges.files import read_bounded, remove, write_all
+from yolowatch.edges.files import keep, read_bounded, remove
 from yolowatch.model.adoption import Ancestor
 from yolowatch.model.captured import Captured
 
 _MAX_BYTES = 16 * 1024**2
-_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 @dataclass(frozen=True)
@@ -37,16 +35,7 @@ class CaptureStore:
 
     def save(self, run: str, kept: Kept) -> None:
         """Keep it, whole or not at all; raises OSError."""
-        path = self._path(run)
-        temporary = path.with_suffix(".new")
-        with contextlib.suppress(FileNotFoundError):
-            remove(temporary)
-        descriptor = os.open(temporary, _FLAGS, 0o600)
-        try:
-            write_all(descriptor, plain.to_json(kept).encode())
-        finally:
-            os.close(descriptor)
-        os.replace(temporary, path)
+        keep(self._path(run), plain.to_json(kept).encode())
 
     def load(self, run: str) -> Kept | None:
         """What was kept of this run, by whichever daemon."""

@@ -117,6 +117,29 @@ def create(path: Path) -> int:
     return os.open(path, flags, 0o600)
 
 
+def keep(path: Path, data: bytes, *, synced: bool = False) -> None:
+    """Put `data` into a private file of our own, whole or not at all; raises OSError.
+
+    `synced`: it outlives a power cut, too. Only one may write there at a time.
+    """
+    new = path.with_name(f"{path.name}.new")
+    remove(new)
+    descriptor = create(new)
+    try:
+        try:
+            write_all(descriptor, data)
+            if synced:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(new, path)
+    except OSError:
+        remove(new)
+        raise
+    if synced:
+        sync_directory(path.parent)
+
+
 def remove(path: Path) -> None:
     """Remove a file of our own, if it is there and as far as that is possible."""
     with contextlib.suppress(OSError):

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from yolowatch.edges import proc
+from yolowatch.edges.cgroup import memory_groups
 from yolowatch.model.host import HostMemory, RunHost
 from yolowatch.model.identity import ProcessKey
 
@@ -22,7 +23,6 @@ _FILES = {
     1: ("memory.usage_in_bytes", "memory.limit_in_bytes"),
     2: ("memory.current", "memory.max"),
 }
-_ROOTS = {1: Path("/sys/fs/cgroup/memory"), 2: Path("/sys/fs/cgroup")}
 
 
 def machine() -> HostMemory:
@@ -73,18 +73,10 @@ def _cgroup(pid: int) -> tuple[int | None, int | None]:
 
 def _levels(pid: int) -> Iterator[tuple[int, int]]:
     """(used, limit) of each memory control group around `pid` that has a limit."""
-    for line in (_text(f"/proc/{pid}/cgroup") or "").splitlines():
-        _, controllers, path = (*line.split(":", 2), "", "")[:3]
-        version = 2 if controllers == "" else 1
-        if version == 1 and "memory" not in controllers.split(","):
-            continue
-        used_name, limit_name = _FILES[version]
-        folder = Path(path.lstrip("/"))
-        for level in (folder, *folder.parents):
-            used = _number(_ROOTS[version] / level / used_name)
-            limit = _number(_ROOTS[version] / level / limit_name)
-            if used is not None and limit is not None and limit < _UNLIMITED:
-                yield used, limit
+    for version, group in memory_groups(pid):
+        used, limit = (_number(group / name) for name in _FILES[version])
+        if used is not None and limit is not None and limit < _UNLIMITED:
+            yield used, limit
 
 
 def _shared_memory(pid: int) -> tuple[int | None, int | None]:

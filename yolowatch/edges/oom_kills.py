@@ -8,12 +8,12 @@ Read with no right beyond a reader's; what cannot be read is unknown.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from yolowatch.edges.cgroup import memory_groups
+
 _TEXT_BYTES = 1 << 16
-_ROOTS = {1: Path("/sys/fs/cgroup/memory"), 2: Path("/sys/fs/cgroup")}
 # In which file a group of this version of the hierarchy counts them, as the line `oom_kill N`.
 _FILES = {1: "memory.oom_control", 2: "memory.events"}
 
@@ -35,32 +35,19 @@ class OomKills:
 
 def oom_kills(pid: int) -> OomKills:
     """The counters around `pid` as they are now; none where its groups cannot be read."""
-    found = ((path, _count(path)) for path in _paths(pid))
+    paths = (group / _FILES[version] for version, group in memory_groups(pid))
+    found = ((path, _count(path)) for path in paths)
     return OomKills(tuple((path, count) for path, count in found if count is not None))
 
 
-def _paths(pid: int) -> Iterator[Path]:
-    for line in (_text(Path(f"/proc/{pid}/cgroup")) or "").splitlines():
-        _, controllers, path = (*line.split(":", 2), "", "")[:3]
-        version = 2 if controllers == "" else 1
-        if version == 1 and "memory" not in controllers.split(","):
-            continue
-        folder = Path(path.lstrip("/"))
-        for level in (folder, *folder.parents):
-            yield _ROOTS[version] / level / _FILES[version]
-
-
 def _count(path: Path) -> int | None:
-    for line in (_text(path) or "").splitlines():
+    try:
+        with open(path, "rb") as file:
+            lines = file.read(_TEXT_BYTES).decode(errors="replace").splitlines()
+    except OSError:
+        return None
+    for line in lines:
         name, _, value = line.partition(" ")
         if name == "oom_kill" and value.strip().isdigit():
             return int(value)
     return None
-
-
-def _text(path: Path) -> str | None:
-    try:
-        with open(path, "rb") as file:
-            return file.read(_TEXT_BYTES).decode(errors="replace")
-    except OSError:
-        return None

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from yolowatch.edges.files import create, read_bounded, remove, sync_directory, write_all
+from yolowatch.edges.files import keep, read_bounded
 
 _MAX_BYTES = 1 << 20
 
@@ -42,17 +40,4 @@ class PauseFile:
         """Write it down, without runs that nobody knows any more; raises OSError."""
         runs = sorted(paused.runs & set(known_runs))
         body = json.dumps({"everything": paused.everything, "runs": runs}).encode()
-        new = self.path.with_suffix(".new")
-        remove(new)
-        descriptor = create(new)
-        try:
-            write_all(descriptor, body)
-            os.fsync(descriptor)
-        except OSError:
-            with contextlib.suppress(OSError):
-                new.unlink()
-            raise
-        finally:
-            os.close(descriptor)
-        os.replace(new, self.path)
-        sync_directory(self.path.parent)
+        keep(self.path, body, synced=True)

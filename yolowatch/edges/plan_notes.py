@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
-from yolowatch.edges.files import create, read_bounded, remove, sync_directory, write_all
+from yolowatch.edges.files import keep, read_bounded
 from yolowatch.edges.vault import Vault, VaultRefused
 
 _NOTES = "notes"
@@ -14,17 +12,7 @@ _MAX_BYTES = 1 << 20
 def write_note(vault: Vault, name: str, data: bytes) -> None:
     """Replace the note of that name; raises VaultRefused."""
     try:
-        directory = vault.directory(_NOTES)
-        temporary = directory / f"{name}.new"
-        remove(temporary)
-        descriptor = create(temporary)
-        try:
-            write_all(descriptor, data)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(temporary, directory / name)
-        sync_directory(directory)
+        keep(vault.directory(_NOTES) / name, data, synced=True)
     except OSError as error:
         raise VaultRefused(f"the note {name} cannot be written: {error.strerror}") from error
 

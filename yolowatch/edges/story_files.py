@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from yolowatch.edges import plain
-from yolowatch.edges.files import create, read_bounded, remove, write_all
+from yolowatch.edges.files import keep, read_bounded, remove
 from yolowatch.model.story import Story
 
 MOST = 500
@@ -42,21 +42,12 @@ class StoryFiles:
     def save(self, story: Story, page: str) -> None:
         """Keep both, each whole or not at all; raises OSError."""
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        self._write(self.folder / f"{story.incident}.json", plain.to_json(story))
-        self._write(self.page_of(story.incident), page)
+        for path, text in (
+            (self.folder / f"{story.incident}.json", plain.to_json(story)),
+            (self.page_of(story.incident), page),
+        ):
+            keep(path, text.encode("utf-8", "backslashreplace"))
         self._tidy()
-
-    def _write(self, path: Path, text: str) -> None:
-        new = path.with_suffix(".new")
-        remove(new)
-        descriptor = create(new)
-        try:
-            write_all(descriptor, text.encode("utf-8", "backslashreplace"))
-            os.close(descriptor)
-            os.replace(new, path)
-        except OSError:
-            remove(new)
-            raise
 
     def _tidy(self) -> None:
         pages = [each for each in os.scandir(self.folder) if each.name.endswith(".html")]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from yolowatch.edges.files import create, read_bounded, remove, write_all
+from yolowatch.edges.files import keep, read_bounded
 
 _MAX_BYTES = 1 << 20
 
@@ -28,11 +27,4 @@ class ToldFile:
 
     def keep(self, told: Mapping[str, str]) -> None:
         """Write it down; raises OSError."""
-        new = self.path.with_suffix(".new")
-        remove(new)
-        descriptor = create(new)
-        try:
-            write_all(descriptor, json.dumps(dict(told)).encode())
-        finally:
-            os.close(descriptor)
-        os.replace(new, self.path)
+        keep(self.path, json.dumps(dict(told)).encode())
