@@ -92,10 +92,6 @@ def test_what_must_be_named_is_taken_where_it_is() -> None:
             "levers: [batch, model parallelism]",
             "policy.yaml: model parallelism is refused always: these trainers hold one whole",
         ),
-        (
-            "levers: [more gpus]",
-            "policy.yaml: more gpus is refused always: a training is not moved",
-        ),
         ("levers: [bacth]", "policy.yaml: levers must be a list of some of: validation batch"),
         ("rescue: 1", "policy.yaml: rescue must be true or false, not 1."),
         ("keep_checkpoints: 0", "keep_checkpoints must be a whole number from 1 to 100, not 0."),

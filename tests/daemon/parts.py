@@ -107,6 +107,41 @@ class FakeNvml:
         """There is no driver."""
 
 
+@dataclass
+class SeveralGpus:
+    """GPUs that are alike, each with what it has free and the pids on it; None is unreadable."""
+
+    free: Sequence[int | None]
+    users: Sequence[set[int] | None]
+    total: int = 24 << 30
+    name: str = "NVIDIA H200"
+
+    @property
+    def reason(self) -> str | None:
+        return None
+
+    def devices(self) -> tuple[DeviceReading, ...]:
+        return tuple(
+            DeviceReading(
+                index,
+                name=self.name,
+                total_bytes=self.total,
+                used_bytes=None if free is None else self.total - free,
+                free_bytes=free,
+                utilization_ratio=0.0,
+                xids=0,
+            )
+            for index, free in enumerate(self.free)
+        )
+
+    def processes(self, index: int) -> tuple[GpuProcess, ...] | None:
+        pids = self.users[index]
+        return None if pids is None else tuple(GpuProcess(pid, None) for pid in sorted(pids))
+
+    def close(self) -> None:
+        """There is no driver."""
+
+
 # ---------------------------------------------------------------- files
 
 

@@ -22,7 +22,8 @@ from yolowatch.model.run import Rank, RunSpec, RunState
 from yolowatch.trainers.families import FAMILIES
 
 FULL = replace(ABLE, freezable=11, frozen=0, pruned=0.0, prunable=True, eight_bit=True)
-FIELDS = ("freeze", "image_size", "pruning", "optimizer_bits", "one_gpu")
+ABLE_TO_ALL = replace(FULL, cache="none", spawnable=True)
+FIELDS = ("freeze", "image_size", "pruning", "optimizer_bits", "one_gpu", "more_gpus")
 
 
 def named(*levers: str) -> Policy:
@@ -43,7 +44,7 @@ def test_they_are_none_of_the_default() -> None:
     assert not set(OPT_IN) & set(COSTS)
     assert not set(NEVER) & {*OPT_IN, *COSTS}
     kept = {lever for lever, cost in OPT_IN.items() if cost is not Cost.ALTERS_RESULT}
-    assert kept == {"one gpu"}, "another device computes the same"
+    assert kept == {"one gpu", "more gpus"}, "other devices compute the same"
 
 
 def test_without_a_name_there_is_no_set_with_them() -> None:
@@ -214,11 +215,18 @@ def test_the_others_are_taken_alone(lever: str) -> None:
 
 def test_they_come_after_the_others_and_then_together() -> None:
     policy = (*LEVERS, *OPT_IN)
-    titles = [each.title for each in combinations(FULL, Edits(), policy, 2)]
-    first = next(index for index, title in enumerate(titles) if "one gpu" in title)
-    assert not any(name in title for title in titles[:first] for name in OPT_IN)
-    assert len(titles) < 3000
-    assert any(all(name in title for name in OPT_IN) for title in titles)
+    for ranks, place in ((2, "one gpu"), (1, "more gpus")):
+        found = list(combinations(ABLE_TO_ALL, Edits(), policy, ranks, (0, 1)))
+        titles = [each.title for each in found]
+        named = {lever for lever, cost in OPT_IN.items() if cost is Cost.ALTERS_RESULT}
+        altering = [any(name in title for name in named) for title in titles]
+        others = [title for title, named in zip(titles, altering, strict=True) if not named]
+        assert altering[: len(others)] == [False] * len(others)
+        assert titles[:4] == ["", "checkpointing", place, f"checkpointing and {place}"]
+        assert [each.alters for each in found] == sorted(each.alters for each in found)
+        assert len(titles) == len({each.edits for each in found}) < 3000
+        assert any(all(name in title for name in {*named, place}) for title in titles)
+        assert not any("one gpu" in title and "more gpus" in title for title in titles)
 
 
 def test_what_is_in_force_is_not_taken_again() -> None:

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from tests.daemon.parts import FakeClock, FakeNvml
 from tests.daemon.scenes import process
 from tests.decide.build import GIB, MIB, SPEC, failed, footprint, linear_footprints, state
+from tests.decide.test_spreading import beside, reading
 from yolowatch.decide.budget import AttemptEnd, AttemptHistory
 from yolowatch.decide.detect import classify
 from yolowatch.decide.forecast import Laws, fit
@@ -29,6 +30,7 @@ from yolowatch.hands.memory import wait_for_memory
 from yolowatch.model.opt_in import OPT_IN
 from yolowatch.model.plan import LEVERS, Cost, Edits, Plan, Policy, Refusal
 from yolowatch.model.run import Footprint, Memory, Place, RunSpec, RunState
+from yolowatch.model.surroundings import Around
 from yolowatch.model.verdict import Verdict, Where
 
 _ORDER = (Cost.FREE, Cost.COMPENSATED, Cost.ALTERS_RESULT)
@@ -45,6 +47,7 @@ class Inputs:
     laws: Laws
     history: AttemptHistory
     policy: Policy
+    around: Around
 
     def decide(self) -> Plan | Refusal:
         return plan(**vars(self), incident="i-1")
@@ -138,6 +141,9 @@ UNKNOWN: dict[str, Callable[[Inputs], Inputs]] = {
     "laws.validation": lambda i: replace(i, laws=replace(i.laws, validation=None)),
     "laws": lambda i: replace(i, laws=Laws()),
     "history": _history,
+    "around": lambda i: replace(i, around=Around()),
+    "around.device": lambda i: replace(i, around=without(i.around, "device")),
+    "around.devices": lambda i: replace(i, around=without(i.around, "devices")),
 }
 
 
@@ -184,6 +190,10 @@ def inputs(draw: st.DrawFn) -> Inputs:
         "cache": draw(st.sampled_from(["ram", "none"])),
         "workers": draw(st.sampled_from([0, 8])),
         "pin_memory": draw(st.booleans()),
+        "gpu": "NVIDIA L4",
+        "gpu_number": 0,
+        "renumbered": draw(st.booleans()),
+        "spawnable": True,
     }
     words = failed(
         phase=phase,
@@ -194,11 +204,14 @@ def inputs(draw: st.DrawFn) -> Inputs:
         unallocated=draw(st.sampled_from([0, GIB, 6 * GIB])),
     )
     run = state(words, prints, **changes)
-    policy = Policy(levers=(*LEVERS, *draw(st.sampled_from([(), (), tuple(OPT_IN)]))))
+    policy = Policy(
+        levers=(*LEVERS, *draw(st.sampled_from([(), (), tuple(OPT_IN), ("more gpus",)])))
+    )
     ends = draw(st.lists(st.one_of(st.none(), st.integers(0, 12)), max_size=4))
     history = AttemptHistory(tuple(AttemptEnd(n, each) for n, each in enumerate(ends)))
     user = replace(SPEC, **changes)
-    return Inputs(user, Edits(), run, judged(run), fit(run), history, policy)
+    around = beside(reading(1), reading(2, used_bytes=draw(st.sampled_from([0, GIB]))))
+    return Inputs(user, Edits(), run, judged(run), fit(run), history, policy, around)
 
 
 # What may show that nothing would fit: all that a prediction, its limit or its size rests on.
@@ -256,3 +269,18 @@ def waited(readings: list[set[int] | None]) -> float:
     began = clock.now
     wait_for_memory("cuda:0", [process(7)], FakeNvml(readings), clock, 3.0)
     return clock.now - began
+
+
+def test_the_cases_reach_the_devices() -> None:
+    """Else the property says nothing of them."""
+    spread: set[bool] = set()
+
+    @settings(max_examples=400, database=None)
+    @given(inputs())
+    def collect(known: Inputs) -> None:
+        decision = known.decide()
+        if isinstance(decision, Plan):
+            spread.add(decision.edits.more_gpus is not None)
+
+    collect()
+    assert spread == {False, True}

@@ -15,11 +15,12 @@ from tests.daemon.parts import (
     FakeClock,
     FakeHands,
     FakeNvml,
+    SeveralGpus,
     plan,
     spec,
 )
 from tests.daemon.scenes import process
-from yolowatch.edges.nvml import NoNvml
+from yolowatch.edges.nvml import NoNvml, Nvml
 from yolowatch.errors import LaunchError
 from yolowatch.model.actions import Launch, Remediation
 from yolowatch.model.plan import Edits, Policy, Room, Start
@@ -100,6 +101,7 @@ def test_a_later_attempt_gets_its_edits_and_nothing_of_an_earlier_one(tmp_path: 
         "pruning": None,
         "optimizer_bits": None,
         "one_gpu": False,
+        "more_gpus": None,
         "finish_epoch": None,
         "losses": [],
         "loss_names": [],
@@ -186,7 +188,7 @@ def order(device: str | None = "cuda:0", room: Room | None = None) -> Remediatio
 ROOM = Room(0, 100, 3600.0, "nobody went")
 
 
-def looked(folder: Path, nvml: FakeNvml | NoNvml, room: Room = ROOM) -> tuple[str, bool, float]:
+def looked(folder: Path, nvml: Nvml, room: Room = ROOM) -> tuple[str, bool, float]:
     """One look for room: what was found, whether it is enough, how many seconds it took."""
     bench = Bench(folder, nvml=nvml, clock=FakeClock(), policy=Policy(memory_wait_seconds=30.0))
     detail, found = bench.launcher.wait_for_memory(order(room=room))
@@ -198,6 +200,33 @@ def test_room_is_what_the_device_has_free_once_the_attempt_is_gone(tmp_path: Pat
     detail, ready, seconds = looked(tmp_path, nvml)
     assert (detail, ready) == ("200 B of the device are free, and 100 B are needed", True)
     assert 0 < seconds < 1
+
+
+BESIDE = replace(ROOM, beside=(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("free", "users", "ready"),
+    [
+        ((200, 150, 200), (set(), set(), set()), True),
+        ((200, 150, 200), ({99}, set(), set()), True),  # its own device may have a neighbour
+        ((200, 150, 200), ({10}, set(), set()), False),  # who has not gone yet
+        ((200, 150, 200), (set(), {99}, set()), False),  # somebody has come meanwhile
+        ((200, 60, 200), (set(), set(), set()), False),
+        ((200, None, 200), (set(), set(), set()), False),
+        ((200, 150, 200), (set(), None, set()), False),
+        ((200, 150), (set(), set()), False),  # one of them is gone
+    ],
+)
+def test_devices_beside_must_be_idle_still(
+    tmp_path: Path,
+    free: tuple[int | None, ...],
+    users: tuple[set[int] | None, ...],
+    ready: bool,
+) -> None:
+    detail, found, seconds = looked(tmp_path, SeveralGpus(free, users), BESIDE)
+    assert "of each device of 0, 1, 2 (and nobody on 1, 2) are free" in detail
+    assert (found, seconds < 1) == (ready, ready)
 
 
 def test_a_look_for_room_is_short_and_says_what_is_missing(tmp_path: Path) -> None:

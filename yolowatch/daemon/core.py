@@ -282,7 +282,7 @@ class Core:
         if verdict.kind.is_answered:
             # Images are cached before the trainer is set up: then what it was told must do.
             user = self.user or (state.spec if verdict.kind.is_host else None)
-            return self.healing.answer(attempt, verdict, user, status)
+            return self.healing.answer(attempt, verdict, user, status, around)
         if attempt.number > 0 and verdict.kind is not Kind.INTERRUPTED:
             return self.healing.give_up(verdict.sentence, status)
         said = [Say(verdict.sentence)] if verdict.kind is Kind.KILLED else observed

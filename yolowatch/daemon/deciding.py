@@ -14,6 +14,7 @@ from yolowatch.decide.waiting import room_for
 from yolowatch.model.actions import Remediation
 from yolowatch.model.plan import Edits, Plan, Policy, Refusal
 from yolowatch.model.run import RunSpec
+from yolowatch.model.surroundings import Around
 from yolowatch.model.verdict import Verdict
 
 
@@ -24,6 +25,7 @@ def decide(
     incident: str,
     lessons: Lessons,
     policy: Policy,
+    around: Around,
 ) -> Plan | Refusal:
     """What to do about an attempt that has ended with this verdict."""
     obstacle = attempt.obstacle() if user is not None or attempt.group() else None
@@ -41,10 +43,11 @@ def decide(
         history=lessons.history,
         policy=policy,
         incident=incident,
+        around=around,
     )
     if isinstance(found, Refusal):
         return found
-    return replace(found, room=room_for(found, verdict, policy))
+    return replace(found, room=room_for(found, state, verdict, policy))
 
 
 def order_of(

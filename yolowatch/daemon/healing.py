@@ -20,6 +20,7 @@ from yolowatch.model.actions import GRACE, STEPS, Action, Finish, RestoreFiles, 
 from yolowatch.model.plan import Plan, Policy, Refusal
 from yolowatch.model.receipt import FileChange, Receipt, with_outcome
 from yolowatch.model.run import RunSpec
+from yolowatch.model.surroundings import Around
 from yolowatch.model.verdict import Kind, Verdict
 
 
@@ -81,7 +82,7 @@ class Healing:
         self._amend(replace(receipt, science=(*kept, note)))
 
     def answer(
-        self, attempt: Attempt, verdict: Verdict, user: RunSpec | None, status: int
+        self, attempt: Attempt, verdict: Verdict, user: RunSpec | None, status: int, around: Around
     ) -> list[Action]:
         """What to do about a memory failure that has ended an attempt with this exit status."""
         incident = self._records.incident(attempt.number, verdict)
@@ -91,7 +92,7 @@ class Healing:
         if self.policy.mode == "observe":
             self._records.close(incident, "observed")
             return [*said, Say("mode observe: nothing is changed"), Finish(status)]
-        decision = self._decide(attempt, verdict, user, incident)
+        decision = self._decide(attempt, verdict, user, incident, around)
         if isinstance(decision, Refusal):
             return [*said, *self._refuse(decision, status)]
         plan_id = self._records.plan(decision)
@@ -245,13 +246,18 @@ class Healing:
         self._amend(with_outcome(self.receipts[-1], "training again", seconds_lost=lost))
 
     def _decide(
-        self, attempt: Attempt, verdict: Verdict, user: RunSpec | None, incident: str
+        self,
+        attempt: Attempt,
+        verdict: Verdict,
+        user: RunSpec | None,
+        incident: str,
+        around: Around,
     ) -> Plan | Refusal:
         if not self._records.healthy:
             return self._unwritable(incident)
         if self.foreign is not None:
             return Refusal(incident, self.foreign)
-        return decide(attempt, verdict, user, incident, self.lessons, self.policy)
+        return decide(attempt, verdict, user, incident, self.lessons, self.policy, around)
 
     def _wait(self, reason: str) -> list[Action]:
         self.waiting = reason

@@ -15,6 +15,8 @@ def mismatch(edits: Edits, user: RunSpec, spec: RunSpec, ranks: int = 1) -> str 
     """
     if edits.one_gpu is not None and ranks > 1:
         return f"it is still made of {ranks} ranks"
+    if edits.more_gpus is not None and ranks != len(edits.more_gpus):
+        return f"it is made of {ranks} ranks instead of {len(edits.more_gpus)}"
     if edits.batch is not None and spec.batch is not None and spec.batch != edits.batch:
         return f"its batch is {spec.batch} instead of {edits.batch}"
     if spec.effective_batch is not None and spec.effective_batch != user.effective_batch:

@@ -21,6 +21,7 @@ from yolowatch.decide.prevent import LEAVE, Preventive, foreseen, prevent
 from yolowatch.model.actions import Action, Say
 from yolowatch.model.plan import Refusal
 from yolowatch.model.run import RunSpec
+from yolowatch.model.surroundings import Around
 
 _TELLING = ("run", "footprints")
 # A young training may fail at any batch; later a look is dear, and what is new in it is little.
@@ -97,7 +98,8 @@ class Preventing:
         lessons = healing.lessons.after(
             attempt.number, state, attempt.edits, attempt.completed_epoch(), saved=True
         )
-        planned = decide(attempt, foreseen(state), user, "", lessons, healing.policy)
+        # Which devices are idle then is not known yet: on those nothing is promised.
+        planned = decide(attempt, foreseen(state), user, "", lessons, healing.policy, Around())
         if isinstance(planned, Refusal):
             self._cannot_leave = attempt.number
             return False

@@ -27,6 +27,7 @@ from yolowatch.model.verdict import Kind, Verdict
 
 _EVERY_SECONDS = 1.0
 _OLD_SECONDS = 30.0  # a reading that is older says nothing of now
+_IDLE_SECONDS = 10.0  # nor does it say then that a device is idle: there are five in that time
 PASSED, ENDED = "passed", "passed: the attempt ended"
 
 
@@ -85,7 +86,15 @@ class Watching:
             waited=waited and last is not None and last.verdict.kind is Kind.NOT_BACK,
             xids=_since(seen.xids, self._newest(seen)),
             oom_kills=attempt.exited.oom_kills if attempt.exited is not None else None,
+            devices=self._devices(attempt),
         )
+
+    def _devices(self, attempt: Attempt) -> tuple[DeviceReading, ...] | None:
+        """All of them, where they were read when the attempt ended or since."""
+        read_at, ended = self._sights.devices_at, attempt.exited
+        if read_at is None or ended is None or ended.at - read_at > _IDLE_SECONDS:
+            return None
+        return self._sights.devices
 
     def _of(self, attempt: Attempt) -> _Seen:
         if self._seen.number != attempt.number:

@@ -45,7 +45,7 @@ def choose(
     largest = failed if levers.uses else failed - 1
     sure = predicted and direct and not laws.weak
     bound = largest if sure else max(failed // 2**laws.halvings, least)
-    what = "the batch"
+    what = "each device's share of the batch" if levers.edits.more_gpus else "the batch"
     if levers.uses and (failed <= least or "batch" not in policy.levers):
         # There is no smaller batch to be had: a lever is all that is left.
         if direct or levers.answers(verdict.where):

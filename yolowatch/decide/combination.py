@@ -17,7 +17,8 @@ class Combination:
     """A set of levers: `activations` is the part of the memory per pixel that they leave.
 
     `largest_side` is the largest image side with them, in pixels; None is as it is. `pixels` is the
-    part of each image's pixels that they leave, `saved_bytes` what they save whatever the batch.
+    part of each image's pixels that they leave, `saved_bytes` what they save whatever the batch,
+    which is less than nothing where they cost that.
     `ranks` is how many processes share a batch with them; None is as it is.
     """
 
@@ -60,6 +61,11 @@ class Combination:
     def alters_unasked(self) -> bool:
         """Whether any of these levers alters what is learnt and needs not be named."""
         return any(u.cost is Cost.ALTERS_RESULT and u.name not in OPT_IN for u in self.uses)
+
+    @property
+    def alters(self) -> bool:
+        """Whether any of these levers alters what is learnt."""
+        return any(use.cost is Cost.ALTERS_RESULT for use in self.uses)
 
     @property
     def title(self) -> str:

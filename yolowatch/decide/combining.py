@@ -4,14 +4,14 @@ The cheapest set that is predicted to fit is taken, by what it costs the science
 alone, whose effective size and weight decay are kept; then activation checkpointing, which costs
 time; then what alters the result, a narrower range of sizes before another precision. Every set is
 weighed with every batch. A lever that is in force already is in no set: it is kept anyway. Levers
-that must be named (`opt_in`) come last.
+that must be named (`opt_in`) come last of those that cost as much.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from yolowatch.decide import opt_in
+from yolowatch.decide import opt_in, spreading
 from yolowatch.decide.combination import NOTHING, Combination
 from yolowatch.model.plan import COSTS, Edits, LeverUse
 from yolowatch.model.run import RunSpec
@@ -23,19 +23,28 @@ _MIXED = 0.65
 
 
 def combinations(
-    spec: RunSpec, earlier: Edits, allowed: Collection[str], ranks: int = 1
+    spec: RunSpec,
+    earlier: Edits,
+    allowed: Collection[str],
+    ranks: int = 1,
+    devices: spreading.Devices = opt_in.UNREAD,
 ) -> Iterator[Combination]:
     """All sets of levers that this run allows, the cheapest first; the first is empty.
 
     `spec` is the failed attempt's, `earlier` are the edits that it had been given; `allowed` names
-    the levers that the policy permits and the trainer has; `ranks` share each batch.
+    the levers that the policy permits and the trainer has; `ranks` share each batch; `devices` are
+    those that it may have.
     """
     checkpointing = [NOTHING, *_checkpointing(spec, earlier, allowed)]
     narrower = list(_narrower(spec, allowed))
     mixed = list(_mixed_precision(spec, earlier, allowed))
-    altering = [NOTHING, *narrower, *mixed, *(m.beside(n) for m in mixed for n in narrower)]
-    for named in (NOTHING, *opt_in.sets(spec, earlier, allowed, ranks)):
-        for altered in altering:
+    altering = [*narrower, *mixed, *(m.beside(n) for m in mixed for n in narrower)]
+    named_sets = [NOTHING, *opt_in.sets(spec, earlier, allowed, ranks, devices)]
+    for named in (each for each in named_sets if not each.alters):
+        for checkpointed in checkpointing:
+            yield checkpointed.beside(named)
+    for named in named_sets:
+        for altered in (NOTHING, *altering) if named.alters else altering:
             if altered.largest_side is not None and named.largest_side is not None:
                 continue  # either a narrower range of sizes or smaller ones altogether
             for checkpointed in checkpointing:

@@ -1,8 +1,8 @@
 """The levers that only a policy file can ask for: their settings, and why one has none.
 
-They are weighed after all others, each setting alone and then all of them together, because they
-change what is learnt more than those do. What each saves rests on what is stated beside it; where
-that is not known, nothing is promised.
+They are weighed after the others, each setting alone and then all of them together, because they
+change what is learnt, or where, more than those do. What each saves rests on what is stated beside
+it; where that is not known, nothing is promised.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from itertools import accumulate
 
+from yolowatch.decide import spreading
 from yolowatch.decide.combination import Combination
 from yolowatch.model.opt_in import OPT_IN
 from yolowatch.model.plan import Edits, LeverUse, Rejected
@@ -28,45 +29,68 @@ EIGHT_BIT = ("SGD", "Adam", "AdamW", "RMSprop")
 """The optimizers that have an 8-bit form."""
 
 
+UNREAD = "what the devices' driver says of them is not known"
+
+
 def sets(
-    spec: RunSpec, earlier: Edits, allowed: Collection[str], ranks: int = 1
+    spec: RunSpec,
+    earlier: Edits,
+    allowed: Collection[str],
+    ranks: int = 1,
+    devices: spreading.Devices = UNREAD,
 ) -> Iterator[Combination]:
     """Each setting of a named lever alone, then all levers together; `spec` is the failed one's,
-    of which `ranks` share each batch.
+    of which `ranks` share each batch; `devices` are those that it may have.
     """
     sizes = list(_image_sizes(spec, earlier, allowed))
+    places = list(_one_gpu(spec, earlier, ranks, allowed))
+    if spreading.NAME in allowed:
+        places += spreading.sets(spec, earlier, ranks, devices)
     others = [
-        *_one_gpu(spec, ranks, allowed),
         *_eight_bit(spec, earlier, allowed),
         *_frozen(spec, earlier, allowed),
         *_pruned(spec, earlier, allowed),
     ]
-    yield from (*others, *sizes)
-    together = list(accumulate(others, Combination.beside))
+    yield from (*places, *others, *sizes)
+    together = list(accumulate([*places[-1:], *others], Combination.beside))
     yield from together[1:]
     if together:
         yield from (together[-1].beside(each) for each in sizes)
 
 
 def rejected(
-    spec: RunSpec, earlier: Edits, asked: Collection[str], ranks: int = 1
+    spec: RunSpec,
+    earlier: Edits,
+    asked: Collection[str],
+    ranks: int = 1,
+    devices: spreading.Devices = UNREAD,
 ) -> tuple[Rejected, ...]:
     """A sentence for each named lever that this run cannot have, whatever would fit."""
     found = []
     for lever in OPT_IN:
-        reason = _obstacle(lever, spec, earlier, ranks) if lever in asked else None
+        reason = _obstacle(lever, spec, earlier, ranks, devices) if lever in asked else None
         if reason is not None:
             found.append(Rejected(lever, reason))
     return tuple(found)
 
 
-def _obstacle(lever: str, spec: RunSpec, earlier: Edits, ranks: int = 1) -> str | None:
+def _obstacle(
+    lever: str,
+    spec: RunSpec,
+    earlier: Edits,
+    ranks: int = 1,
+    devices: spreading.Devices = UNREAD,
+) -> str | None:
     """Why a lever that the policy names is not to be had, or None."""
     trainer = family(spec.trainer)
     if trainer is not None and lever in trainer.REFUSED:
         return trainer.REFUSED[lever]
     if lever == "one gpu" and not earlier.one_gpu and ranks == 1:
         return "the training is on one device already"
+    if lever == "one gpu" and earlier.more_gpus:
+        return "an earlier plan has spread the training over several devices"
+    if lever == spreading.NAME:
+        return spreading.obstacle(spec, earlier, ranks, devices)
     if lever == "freeze" and not earlier.freeze:
         if not spec.freezable:
             return "the model does not say which of its layers are its backbone"
@@ -90,8 +114,10 @@ def _available(lever: str, spec: RunSpec, earlier: Edits, allowed: Collection[st
     return lever in allowed and _obstacle(lever, spec, earlier) is None
 
 
-def _one_gpu(spec: RunSpec, ranks: int, allowed: Collection[str]) -> Iterator[Combination]:
-    if "one gpu" not in allowed or ranks == 1:
+def _one_gpu(
+    spec: RunSpec, earlier: Edits, ranks: int, allowed: Collection[str]
+) -> Iterator[Combination]:
+    if "one gpu" not in allowed or ranks == 1 or earlier.more_gpus:
         return
     use = LeverUse(
         name="one gpu",

@@ -6,7 +6,7 @@ is only a bound never replaces halving, it can only ask for less than half.
 
 from __future__ import annotations
 
-from yolowatch.decide import opt_in
+from yolowatch.decide import opt_in, spreading
 from yolowatch.decide.budget import AttemptHistory, exhausted, without_progress
 from yolowatch.decide.forecast import Laws, needed_at_failure
 from yolowatch.decide.free import FreeLever, free_lever
@@ -29,10 +29,11 @@ from yolowatch.decide.wording import (
 )
 from yolowatch.model.plan import COSTS, Edits, LeverUse, Plan, Policy, Refusal
 from yolowatch.model.run import RunSpec, RunState
+from yolowatch.model.surroundings import Around
 from yolowatch.model.verdict import Verdict, Where
 from yolowatch.trainers.families import family, unknown_release
 
-_UNTOUCHED = Edits()
+_UNTOUCHED, _NOTHING_SEEN = Edits(), Around()
 
 
 def plan(
@@ -45,12 +46,13 @@ def plan(
     history: AttemptHistory,
     policy: Policy,
     incident: str,
+    around: Around = _NOTHING_SEEN,
 ) -> Plan | Refusal:
     """What to do about a failed attempt.
 
     `user` is attempt 0 as its trainer first described it, before any retry of its own; `earlier`,
     `state`, `verdict` and `laws` are the failed attempt's, which had been given the edits
-    `earlier`; `history` includes it.
+    `earlier`; `history` includes it; `around` is what was seen beside it.
     """
     against = _against(user, state, verdict, history, policy)
     if against is not None:
@@ -75,7 +77,10 @@ def plan(
     failed = _failed_batch(state)
     if failed is None:
         return Refusal(incident, "The batch that failed is not known.")
-    return _plan_step(user, recipe, earlier, state, verdict, laws, limit, failed, policy, incident)
+    devices = spreading.devices(state.spec if state.spec is not None else user, around)
+    return _plan_step(
+        user, recipe, earlier, state, verdict, laws, limit, failed, devices, policy, incident
+    )
 
 
 def _plan_step(
@@ -87,15 +92,16 @@ def _plan_step(
     laws: Laws,
     limit: float | None,
     failed: int,
+    devices: spreading.Devices,
     policy: Policy,
     incident: str,
 ) -> Plan | Refusal:
     """The cheapest set of levers with the largest batch that is predicted to fit."""
     before = state.spec if state.spec is not None else user
     allowed = _allowed(user, policy)
-    unavailable = opt_in.rejected(before, earlier, policy.levers, state.ranks)
+    unavailable = opt_in.rejected(before, earlier, policy.levers, state.ranks, devices)
     unsure = _unsure(state, before, verdict)
-    failure = Failure(user, recipe, earlier, state, verdict, laws, limit, failed, unsure)
+    failure = Failure(user, recipe, earlier, state, verdict, laws, limit, failed, unsure, devices)
     weighed = weigh(failure, policy, allowed)
     found = weighed.found
     if found is None:
@@ -120,6 +126,8 @@ def _plan_step(
             why=reason,
         )
         uses, changed = (*uses, use), edits.over(changed)
+    elif changed.more_gpus is not None:
+        changed = batch_edits(recipe, failed).over(changed)  # ranks choose no batch by themselves
     title = f"Batch {chosen.batch}" + (f" with {levers.title}" if levers.uses else "")
     if ranks > 1:
         title += f", {chosen.batch // ranks} in each of {ranks} ranks"

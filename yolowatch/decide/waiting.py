@@ -53,21 +53,24 @@ def plan_wait(
     )
 
 
-def room_for(plan: Plan, verdict: Verdict, policy: Policy) -> Room | None:
+def room_for(plan: Plan, state: RunState, verdict: Verdict, policy: Policy) -> Room | None:
     """What any other plan needs of its device before it may start; None where that is unknown.
 
-    It was free when the plan was made. Somebody may have taken it since.
+    It was free when the plan was made. Somebody may have taken it since. Of devices on which a
+    training is only to be spread, the driver must say that nobody has.
     """
-    if plan.room is not None or plan.predicted_peak_bytes is None or verdict.device_index is None:
+    own, needed = verdict.device_index, plan.predicted_peak_bytes
+    if plan.room is not None or own is None:
         return plan.room
-    return Room(
-        verdict.device_index,
-        plan.predicted_peak_bytes,
-        max(policy.thresholds.neighbour_wait_seconds, policy.memory_wait_seconds),
-        "the device has not the memory that the next attempt is predicted to take; somebody else "
-        "has taken it",
-        proof=False,
-    )
+    seconds = max(policy.thresholds.neighbour_wait_seconds, policy.memory_wait_seconds)
+    if plan.edits.more_gpus is not None and plan.ranks > state.ranks:
+        beside = tuple(each for each in plan.edits.more_gpus if each != own)
+        reason = "a device that was idle is so no more, or its driver does not tell"
+        return Room(own, needed or 0, seconds, reason, beside=beside)
+    if needed is None:
+        return None
+    reason = "the device has not the memory that the next attempt is predicted to take; somebody "
+    return Room(own, needed, seconds, f"{reason}else has taken it", proof=False)
 
 
 def _room(state: RunState, verdict: Verdict, policy: Policy) -> Room | str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from yolowatch.decide import opt_in, spreading
 from yolowatch.decide.choosing import choose, without_margin
 from yolowatch.decide.combination import NOTHING, Combination
 from yolowatch.decide.combining import combinations
 from yolowatch.decide.forecast import Laws
 from yolowatch.decide.ladder import Candidate, Recipe, rejected, smaller_batches
-from yolowatch.model.plan import Cost, Edits, Policy, Rejected
+from yolowatch.model.plan import Edits, Policy, Rejected
 from yolowatch.model.run import RunSpec, RunState
 from yolowatch.model.verdict import Verdict
 
@@ -26,7 +27,7 @@ class Failure:
     """What is weighed: the run, its failed attempt and what is known of its memory.
 
     `limit` is in bytes, None where it is unknown; `batch` is the one that failed; `unsure` says
-    that a cheaper answer may only be unknown.
+    that a cheaper answer may only be unknown; `devices` are those that it may have.
     """
 
     user: RunSpec
@@ -38,6 +39,7 @@ class Failure:
     limit: float | None
     batch: int
     unsure: bool
+    devices: spreading.Devices = opt_in.UNREAD
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,14 @@ def weigh(failure: Failure, policy: Policy, allowed: frozenset[str]) -> Weighed:
     weighed: list[Rejected] = []
     alone: tuple[Candidate, ...] = ()
     found: Found | None = None
-    for levers in combinations(before, failure.earlier, allowed, state.ranks):
-        if found is not None and any(use.cost is Cost.ALTERS_RESULT for use in levers.uses):
+    for levers in combinations(before, failure.earlier, allowed, state.ranks, failure.devices):
+        if found is not None and levers.alters:
             break
         if levers.alters_unasked and (failure.laws.weak or failure.unsure):
             continue
         ranks = levers.ranks or state.ranks
-        most = failure.batch // state.ranks * ranks  # each device has what it had, or gets less
+        # Each device has what it had, or gets less, and the batch is no larger than it was.
+        most = min(failure.batch // state.ranks * ranks, failure.batch)
         candidates = _candidates(failure, levers, ranks, most, allowed)
         if not levers.uses:
             alone = candidates
@@ -86,7 +89,7 @@ def weigh(failure: Failure, policy: Policy, allowed: frozenset[str]) -> Weighed:
         chosen, reason = choose(
             candidates, laws, limit, most, failure.verdict, policy, levers, ranks
         )
-        if chosen is not None and (found is None or chosen.batch > found.chosen.batch):
+        if chosen is not None and (found is None or _keeps_more(chosen, ranks, found)):
             if found is not None:
                 few = "so few images at once are too few for BatchNorm to learn from"
                 objection = Rejected(f"Batch {found.chosen.batch}", few)
@@ -101,6 +104,11 @@ def weigh(failure: Failure, policy: Policy, allowed: frozenset[str]) -> Weighed:
         if chosen is not None:
             found = Found(NOTHING, state.ranks, alone, chosen, reason)
     return Weighed(found, tuple(weighed), alone)
+
+
+def _keeps_more(chosen: Candidate, ranks: int, found: Found) -> bool:
+    """Whether it is a larger batch, of which BatchNorm sees more at once."""
+    return chosen.batch > found.chosen.batch and chosen.batch // ranks > found.images
 
 
 def _candidates(
@@ -118,7 +126,7 @@ def _candidates(
         ranks,
     )
     # One device takes what fits there, whether the policy names the batch or not.
-    alone_there = levers.ranks is not None or failure.earlier.one_gpu is not None
+    alone_there = (failure.earlier.one_gpu or levers.edits.one_gpu) is not None
     if "batch" in allowed or alone_there:
         return candidates
     return tuple(each for each in candidates if each.batch == failure.batch)

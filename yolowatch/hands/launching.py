@@ -198,6 +198,7 @@ def _edits_of(edits: Edits, resume: ResumePoint, user: RunSpec) -> dict[str, obj
         "pruning": edits.pruning,
         "optimizer_bits": edits.optimizer_bits,
         "one_gpu": edits.one_gpu is not None,
+        "more_gpus": edits.more_gpus,
         "effective_weight_decay": user.effective_weight_decay,
         "iterations_batch": max(user.batch or 0, user.nbs or 0) or None,
         "finish_epoch": unfinished.epoch if unfinished is not None else None,

@@ -38,7 +38,11 @@ def wait_step(
     else:
         needed = bytes_text(room.free_bytes)
         ready = found is not None and found >= room.free_bytes
-        detail = f"{bytes_text(found)} of the device are free, and {needed} are needed"
+        which = "the device"
+        if room.beside:
+            others = ", ".join(map(str, room.beside))
+            which = f"each device of {room.device_index}, {others} (and nobody on {others})"
+        detail = f"{bytes_text(found)} of {which} are free, and {needed} are needed"
     return detail, {"seconds": clock.monotonic() - began, "ready": ready}
 
 
@@ -46,14 +50,15 @@ def _look_for_room(
     room: Room, processes: Sequence[ProcessKey], nvml: Nvml, clock: Clock
 ) -> int | None:
     """What the device has free, as soon as that is enough and at the latest after a few seconds;
-    None where it cannot be read, or while one of `processes` still holds memory.
+    of several the least. None where it cannot be read, while one of `processes` still holds
+    memory, or while anybody is on a device beside.
     """
     pids = {process.pid for process in processes}
     deadline = clock.monotonic() + _ROOM_SECONDS
     question: _Question | None = None
     while True:
         if question is None or question.answered:
-            question = _Question(pids, nvml, room.device_index)
+            question = _Question(pids, nvml, (room.device_index, *room.beside), room.beside)
         free = question.free if question.holding == set() else None
         if (free is not None and free >= room.free_bytes) or clock.monotonic() >= deadline:
             return free
@@ -85,14 +90,20 @@ def wait_for_memory(
 
 
 class _Question:
-    """Which of these processes hold memory, and how much the device `index` has free; None while
-    that is not known.
+    """Which of these processes hold memory, or of all on the devices `idle`, and how much each
+    device of `indices` has free at least; None while that is not known.
     """
 
-    def __init__(self, pids: set[int], nvml: Nvml, index: int | None = None) -> None:
+    def __init__(
+        self,
+        pids: set[int],
+        nvml: Nvml,
+        indices: tuple[int, ...] = (),
+        idle: tuple[int, ...] = (),
+    ) -> None:
         self.holding: set[int] | None = None
         self.free: int | None = None
-        self._index = index
+        self._indices, self._idle = indices, idle
         self._thread = threading.Thread(target=self._ask, args=(pids, nvml), daemon=True)
         self._thread.start()
         self._thread.join(_ANSWER_SECONDS)
@@ -102,14 +113,18 @@ class _Question:
         return not self._thread.is_alive()
 
     def _ask(self, pids: set[int], nvml: Nvml) -> None:
-        if self._index is not None:
-            free = (each.free_bytes for each in nvml.devices() if each.index == self._index)
-            self.free = next(free, None)
-        self.holding = _holding(pids, nvml)
+        if self._indices:
+            told = {each.index: each.free_bytes for each in nvml.devices()}
+            free = [told.get(index) for index in self._indices]
+            known = [each for each in free if each is not None]
+            self.free = min(known) if len(known) == len(free) else None
+        self.holding = _holding(pids, nvml, self._idle)
 
 
-def _holding(pids: set[int], nvml: Nvml) -> set[int] | None:
-    """Which of these still hold memory on any device; None where that cannot be read."""
+def _holding(pids: set[int], nvml: Nvml, idle: tuple[int, ...]) -> set[int] | None:
+    """Which of these still hold memory on any device, and who does on those of `idle`; None where
+    that cannot be read.
+    """
     holding: set[int] = set()
     readings = nvml.devices()
     if not readings:
@@ -118,5 +133,6 @@ def _holding(pids: set[int], nvml: Nvml) -> set[int] | None:
         users = nvml.processes(reading.index)
         if users is None:
             return None
-        holding |= {user.pid for user in users} & pids
+        on_it = {user.pid for user in users}
+        holding |= on_it if reading.index in idle else on_it & pids
     return holding

@@ -127,6 +127,9 @@ FIELDS = {
         "leaving": Bool(),  # the process ends as soon as this epoch is saved, as ordered
         "classes": _COUNT,
         "gpu": _NAME,  # its name, as its driver has it
+        "gpu_number": Int(0, 1 << 16),  # of its CUDA device, as it numbers all devices itself
+        "renumbered": Bool(),  # by its environment, which hides devices or orders them
+        "spawnable": Bool(),  # its trainer can spawn ranks that train as it does alone
     },
     # a window of about a second
     "sample": dict(

@@ -10,6 +10,7 @@ from yolowatch.model.run import RunSpec
 
 OPT_IN = {
     "one gpu": Cost.COMPENSATED,
+    "more gpus": Cost.COMPENSATED,
     "8-bit optimizer": Cost.ALTERS_RESULT,
     "image size": Cost.ALTERS_RESULT,
     "freeze": Cost.ALTERS_RESULT,
@@ -20,9 +21,6 @@ OPT_IN = {
 NEVER = {
     "model parallelism": "these trainers hold one whole replica of the model on each device, and "
     "splitting it would need another model; name `image size` or `pruning` instead",
-    "more gpus": "a training is not moved to other devices than those it was started on: the "
-    "driver may number them in another order than the training, and for an idle one somebody else "
-    "may be waiting; start it on several yourself, with `device=0,1` or under torchrun",
 }
 """What can be asked for and is refused always, with the reason and the cure."""
 
@@ -34,6 +32,12 @@ def opt_in_notes(user: RunSpec, edits: Edits) -> list[str]:
         notes.append(
             f"One device trains alone what {edits.one_gpu} shared: the effective batch is the "
             "same, the images come in another order, and it takes longer."
+        )
+    if edits.more_gpus is not None:
+        notes.append(
+            f"{len(edits.more_gpus)} devices share each batch, which one trained alone: the "
+            "effective batch is the same, the images come in another order, and BatchNorm computes "
+            "its statistics over each device's share."
         )
     if edits.freeze is not None:
         notes.append(

@@ -42,6 +42,7 @@ class Edits:
     pruning: float | None = None  # part of the channels that is taken away
     optimizer_bits: int | None = None  # of the optimizer's state: 8
     one_gpu: int | None = None  # so many ranks shared each batch, which now one device trains alone
+    more_gpus: tuple[int, ...] | None = None  # numbers of devices that share what one trained alone
 
     def over(self, earlier: Edits) -> Edits:
         """These edits, and those of an earlier plan that they leave untouched."""
@@ -88,6 +89,7 @@ class Room:
     seconds: float
     reason: str
     proof: bool = True
+    beside: tuple[int, ...] = ()  # devices that must have as much free, and nobody on them
 
 
 @dataclass(frozen=True)

@@ -145,9 +145,10 @@ def science_notes(user: RunSpec, plan: Plan, resume: ResumePoint, retried: bool)
             f"stays the same: {after} images a step are accumulated where it was {before}."
         )
         each = ", in each rank" if plan.ranks > 1 else ""
+        shared = 1 if edits.more_gpus is not None else edits.one_gpu or plan.ranks
         notes.append(
             f"BatchNorm computes its statistics over {after // plan.ranks} images at a time "
-            f"instead of {before // (edits.one_gpu or plan.ranks)}{each}."
+            f"instead of {before // shared}{each}."
         )
         if after // plan.ranks == 1:  # measured by bench/science.py
             notes.append(

@@ -62,6 +62,9 @@ class RunSpec:
     leaving: bool | None = None  # it ends as soon as this epoch is saved
     classes: int | None = None
     gpu: str | None = None  # its name, as its driver has it
+    gpu_number: int | None = None  # of its CUDA device, as it numbers all devices itself
+    renumbered: bool | None = None  # by its environment, which hides devices or orders them
+    spawnable: bool | None = None  # its trainer can spawn ranks that train as it does alone
 
     @property
     def effective_batch(self) -> int | None:

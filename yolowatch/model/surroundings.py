@@ -15,7 +15,9 @@ from yolowatch.model.identity import ProcessKey
 
 @dataclass(frozen=True)
 class Around:
-    """`device` is the GPU on which the attempt computed, as it was read last."""
+    """`device` is the GPU on which the attempt computed, as it was read last; `devices` are all of
+    the machine, where they were read just then.
+    """
 
     device: DeviceReading | None = None
     processes: tuple[ProcessKey, ...] = ()  # of the attempt
@@ -24,6 +26,7 @@ class Around:
     waited: bool = False  # the same configuration was already tried again after a wait
     xids: int | None = None  # critical errors of the device since the attempt began
     oom_kills: int | None = None  # processes of its control group that the kernel killed for memory
+    devices: tuple[DeviceReading, ...] | None = None
 
     @property
     def others(self) -> tuple[DeviceUser, ...] | None:

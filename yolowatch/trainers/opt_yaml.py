@@ -34,6 +34,7 @@ LEVERS = {
 }
 REFUSED = {
     "one gpu": "its ranks are those of torchrun, which is told their number",
+    "more gpus": "several devices are torchrun's, under which only its user can start it",
     "8-bit optimizer": "only Ultralytics' optimizer can be exchanged as yet",
     "pruning": "a resume builds the whole model anew and loads no pruned one",
 }

@@ -30,6 +30,7 @@ LEVERS = {
     "multi-scale": "hook: `args.multi_scale`",
     "amp": "hook: `args.amp`, bf16 or fp16",
     "one gpu": "hook: the first of `args.device`",
+    "more gpus": "hook: `args.device`; of the `yolo` command, on one CUDA device, beside idle ones",
     "8-bit optimizer": "hook: the optimizer that the trainer builds; needs bitsandbytes",
     "image size": "hook: `args.imgsz`",
     "freeze": "hook: `args.freeze`",

@@ -55,6 +55,7 @@ EDITS = Record(
         "pruning": Num(0.0, 1.0),
         "optimizer_bits": Int(8, 8),
         "one_gpu": Int(1, 1 << 16),
+        "more_gpus": Many(Int(0, 1 << 16), 64),
     },
 )
 # What the steps need to know of the user's own run.

@@ -119,7 +119,11 @@ def policy(found: dict[str, Any]) -> Policy:
 def step(found: dict[str, Any]) -> RunStep:
     run_dir: str = found["run_dir"]
     checkpoint = f"{run_dir}/{found['checkpoint']}"
-    plan = Plan("", found["attempt"], Edits(**found["edits"]), (), None, None, 0.0, "")
+    edits: dict[str, Any] = {
+        name: tuple(each) if isinstance(each, list) else each
+        for name, each in found["edits"].items()
+    }
+    plan = Plan("", found["attempt"], Edits(**edits), (), None, None, 0.0, "")
     order = Remediation(
         plan_id=found["plan"],
         plan=plan,

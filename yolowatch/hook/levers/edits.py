@@ -13,8 +13,8 @@ def from_environment():
     Keys: start ("resume" or "afresh"), run_dir, checkpoint, batch, nbs, weight_decay,
     effective_weight_decay (what the optimizer of the user's run applied), iterations_batch (what
     the user's run counted its optimizer iterations with), validation_batch, freeze, image_size,
-    pruning, optimizer_bits and one_gpu (see `opt_in_ultralytics`), and finish_epoch, losses,
-    loss_names and rates of an epoch that is to be finished; see `finishing`.
+    pruning, optimizer_bits, one_gpu and more_gpus (see `opt_in_ultralytics`), and finish_epoch,
+    losses, loss_names and rates of an epoch that is to be finished; see `finishing`.
     """
     text = os.environ.get("YOLOWATCH_EDITS")
     return json.loads(text) if text else {}

@@ -23,13 +23,15 @@ def install(base, changes, is_ours):
 
 
 def set_arguments(args, changes):
-    """Give the trainer's arguments the image size, frozen layers and one device of the plan."""
+    """Give the trainer's arguments the image size, frozen layers and devices of the plan."""
     if changes.get("image_size"):
         args.imgsz = changes["image_size"]
     if changes.get("freeze"):
         args.freeze = frozen_layers(args.freeze, changes["freeze"])
     if changes.get("one_gpu"):
         args.device = first_device(args.device)
+    if changes.get("more_gpus"):
+        args.device = ",".join(map(str, changes["more_gpus"]))  # for which it spawns a rank each
 
 
 def first_device(users):

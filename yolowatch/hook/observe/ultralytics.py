@@ -16,7 +16,7 @@ from ..guard import around, entry
 from ..levers import departing, emergency_ultralytics, guarding, releasing, rescue
 from ..levers import ultralytics as levers
 from ..place import place
-from . import optimizers
+from . import numbering, optimizers
 from .ultralytics_run import describe, entry_of_training
 from .ultralytics_step import seen, wrap_forward, wrap_optimizer_step
 
@@ -47,6 +47,7 @@ def _creating(*_args, **_kwargs):
     seen.expected = False
     place.another_training()
     seen.batch = seen.told = None
+    numbering.look()
     orders.take_none()
 
 

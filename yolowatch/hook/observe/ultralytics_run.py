@@ -5,7 +5,7 @@ import sys
 
 from ..levers import checkpointing, departing, eight_bit, guarding, host_memory, pruning, releasing
 from ..place import place
-from . import layers
+from . import layers, numbering
 
 # Bytes of optimizer state for each byte of parameters, once every state exists.
 _STATE_RATIO = {
@@ -102,6 +102,7 @@ def describe(trainer):
         "releasing": releasing.releasing.wanted,
         "classes": classes_of(model),
         "gpu": gpu_of(trainer.device),
+        **numbering.describe(trainer),
     }
 
 
