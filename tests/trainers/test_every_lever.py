@@ -101,7 +101,10 @@ IN_FORCE: dict[str, Callable[[Attempt], bool]] = {
     "pruning": lambda each: (each.spec.pruned or 0.0) > 0.1,
 }
 # What cannot be seen in one process has a test of its own.
-ELSEWHERE = {("ultralytics", "one gpu"): test_ranks.test_one_device_goes_on_alone}
+ELSEWHERE = {
+    ("ultralytics", "one gpu"): test_ranks.test_one_device_goes_on_alone,
+    ("ultralytics", "more gpus"): test_ranks.test_one_device_is_spread_over_an_idle_one,
+}
 CELLS = [
     (each.NAME, lever)
     for each in FAMILIES

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from yolowatch.model.identity import ProcessKey
 
 pytestmark = [pytest.mark.trainers, pytest.mark.slow]
 
+STAND_IN = Path(__file__).parents[1] / "edges" / "nvml_stand_in.c"
 RANKS = 2
 DOWN_SECONDS = 15.0
 # A rank, its launcher and, where a trainer has spawned that, the trainer's own process.
@@ -209,6 +211,49 @@ def test_one_device_goes_on_alone(tmp_path: Path) -> None:
     receipt = scene.shown()["receipts"][0]
     assert "one gpu" in [use["name"] for use in receipt["levers"]]
     assert any("One device trains alone what 2 shared" in note for note in receipt["science"])
+
+
+TWO_IDLE_GPUS = {
+    "count": 2,
+    **{f"{index}.total": 24 << 30 for index in range(2)},
+    **{f"{index}.used": 8 << 20 for index in range(2)},
+    **{f"{index}.{name}": 0 for index in range(2) for name in ("util", "temp", "mw")},
+}
+
+
+def test_one_device_is_spread_over_an_idle_one(tmp_path: Path) -> None:
+    """By a real `yolowatch run`; NVIDIA's library is a stand-in, which the real pynvml asks."""
+    scene = spawning_scene(tmp_path, 9, "0")
+    library, gpus = tmp_path / "library", tmp_path / "gpus"
+    library.mkdir()
+    built = ("gcc", "-shared", "-fPIC", "-o", library / "libnvidia-ml.so.1", STAND_IN)
+    subprocess.run(built, check=True)
+    gpus.write_text("".join(f"{name}={value}\n" for name, value in TWO_IDLE_GPUS.items()))
+    scene.environment |= {"LD_LIBRARY_PATH": str(library), "NVML_STAND_IN": str(gpus)}
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("levers: [more gpus]\nprevention: false\n")
+    words = ["batch=48", "epochs=2", "imgsz=160", "device=0"]
+    command = [each for each in scene.yolo(*words) if each != "device=cpu"]
+    done = scene.run(scene.supervised(command, "--policy", str(policy)))
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert "the hook failed" not in done.stdout
+    assert scene.epochs() == [1, 2]
+    first, *ranks = [fact for fact in scene.facts() if fact["event"] == "begins"]
+    assert (first["rank"], first["parallel"]) == (-1, "DetectionModel")
+    assert first["loaded"] == first["batch"] == 48
+    assert {fact["rank"] for fact in ranks} == set(range(RANKS))
+    for fact in ranks:
+        assert (fact["parallel"], fact["start_epoch"]) == ("DistributedDataParallel", 1)
+        assert (fact["batch"], fact["loaded"]) == (48, 48 // RANKS)
+        assert fact["batch"] * fact["accumulate"] == fact["nbs"] == 48
+        assert (fact["decay"], fact["save_dir"]) == (first["decay"], first["save_dir"])
+    (receipt,) = scene.shown()["receipts"]
+    assert receipt["outcome"] == "finished"
+    assert receipt["verdict"]["kind"] == "cuda-oom"
+    assert [use["name"] for use in receipt["levers"]] == ["more gpus"]
+    assert receipt["plan"]["edits"]["more_gpus"] == [0, 1]
+    assert receipt["plan"]["room"]["beside"] == [1]
+    assert any("2 devices share each batch" in note for note in receipt["science"])
 
 
 def test_ranks_that_fail_before_any_checkpoint_begin_afresh(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from yolowatch.decide.wording import (
     NO_NAMED_LEVER_FITS,
     cannot_fit,
     figures,
+    not_to_be_had,
     nothing_fits,
     recipe_words,
 )
@@ -105,12 +106,11 @@ def _plan_step(
     weighed = weigh(failure, policy, allowed)
     found = weighed.found
     if found is None:
-        if failed <= state.ranks:
-            against = (*unavailable, *weighed.rejected)
-            return Refusal(incident, cannot_fit(state, verdict, laws), against)
-        against = (*unavailable, *weighed.rejected[:MAX_REJECTED])
-        alone = nothing_fits(weighed.alone, limit)
-        return Refusal(incident, alone if "batch" in allowed else NO_NAMED_LEVER_FITS, against)
+        least = failed <= state.ranks
+        against = (*unavailable, *weighed.rejected[: None if least else MAX_REJECTED])
+        alone = nothing_fits(weighed.alone, limit) if "batch" in allowed else NO_NAMED_LEVER_FITS
+        why = cannot_fit(state, verdict, laws) if least else alone
+        return Refusal(incident, f"{why}{not_to_be_had(unavailable)}", against)
     levers, ranks, chosen, reason = found.levers, found.ranks, found.chosen, found.reason
     larger = tuple(each for each in found.candidates if each.batch > chosen.batch)
     rejects = (*weighed.rejected, *rejected(larger, limit, levers.title))

@@ -6,7 +6,7 @@ import math
 
 from yolowatch.decide.forecast import Laws, needed_at_failure
 from yolowatch.decide.ladder import Candidate
-from yolowatch.model.plan import Policy
+from yolowatch.model.plan import Policy, Rejected
 from yolowatch.model.quantity import bytes_text
 from yolowatch.model.run import RunState
 from yolowatch.model.verdict import Verdict
@@ -15,6 +15,11 @@ NO_NAMED_LEVER_FITS = (
     "The policy does not name the batch, and no lever that it names is predicted to be enough."
 )
 _FOR_A_PERSON = "A smaller image size or model is a decision for a person."
+
+
+def not_to_be_had(levers: tuple[Rejected, ...]) -> str:
+    """Why each of these levers, which the policy names, is not; a sentence each, to go on with."""
+    return "".join(f" The lever {each.option}: {each.reason}." for each in levers)
 
 
 def figures(chosen: Candidate, verdict: Verdict, policy: Policy) -> str:

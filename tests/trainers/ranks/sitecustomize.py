@@ -8,7 +8,8 @@ Ultralytics asks for, which spawns its ranks itself, stands in `spawning.py`.
 In rank STARVED_RANK the data segment is limited from the second epoch on, to what is in use between
 batches plus PART of what a batch takes, for later attempts too (LIMIT_FILE); with EARLY, which only
 Ultralytics knows, from the second batch of all. LINGER says for how many seconds that rank, once it
-has failed, does not end: as one whose collectives hang.
+has failed, does not end: as one whose collectives hang. With NVML_STAND_IN, which only Ultralytics
+knows too, the CPU is taken for one of two GPUs, and who trains alone there fails: `seen_as_gpu.py`.
 
 What each rank trains with is appended to FACTS, one JSON object an event.
 """
@@ -25,6 +26,7 @@ RANK = int(os.environ.get("RANK", "-1"))
 STARVED = int(os.environ.get("STARVED_RANK", "-2")) == RANK
 PART = float(os.environ.get("PART", "0.5"))
 EARLY = "EARLY" in os.environ
+GPUS = "NVML_STAND_IN" in os.environ
 LINGER = float(os.environ.get("LINGER", "0"))
 SPAWNING = "ultralytics.engine.trainer"
 WATCHED = ("utils.callbacks", "yolov5.utils.callbacks", "yolov9.utils.callbacks", SPAWNING)
@@ -151,10 +153,14 @@ def alone():
 
 def watch_spawning(trainer):
     """The same of Ultralytics, in the process that spawns ranks as much as in those."""
+    import seen_as_gpu
     import spawning
 
-    spawning.stand_in(trainer)
-    let_gloo_stand_in(sys.modules["torch"])
+    torch = sys.modules["torch"]
+    spawning.stand_in(trainer, seen_as_gpu.Device if GPUS else spawning.Device)
+    let_gloo_stand_in(torch)
+    if GPUS:
+        seen_as_gpu.stand_in(torch)
     original = trainer.BaseTrainer.run_callbacks
 
     def run_callbacks(self, event):
@@ -163,8 +169,14 @@ def watch_spawning(trainer):
             status = Path(f"/proc/{os.getppid()}/status").read_text()
             root = int(status.partition("PPid:")[2].split()[0])
             tell("begins", root=root, **spawning.trains_with(self))
+        elif event == "on_pretrain_routine_start" and GPUS and RANK < 0 and not self.ddp:
+            atexit.register(seen_as_gpu.tell_driver, False)
+            seen_as_gpu.tell_driver(True)
         elif event == "on_train_batch_start":
             Seen.between += (data(),)
+            if GPUS and RANK < 0 and self.epoch == 1:
+                middle = sorted(Seen.between)[len(Seen.between) // 2]
+                seen_as_gpu.run_out(torch, middle, Seen.peak - middle)
             if EARLY and STARVED and len(Seen.between) == 2:
                 limit()
         elif event == "on_train_batch_end":

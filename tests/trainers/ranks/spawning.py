@@ -59,13 +59,13 @@ class Torch:
         return self._device
 
 
-def stand_in(trainer):
+def stand_in(trainer, device=Device):
     from ultralytics.engine import validator
 
     torch = trainer.torch
-    trainer.select_device = lambda *_arguments, **_more: Device("cpu")
-    trainer.get_torch_device_backend = lambda device: Accelerator
-    trainer.torch = Torch(torch, Device("cpu"))
+    trainer.select_device = lambda *_arguments, **_more: device("cpu")
+    trainer.get_torch_device_backend = lambda _device: Accelerator
+    trainer.torch = Torch(torch, device("cpu"))
     # The last validation stands alone, and wants a device that is one.
     validator.select_device = lambda *_arguments, **_more: torch.device("cpu")
     validator.get_torch_device_backend = lambda device: Accelerator
