@@ -232,7 +232,7 @@ def test_one_device_is_spread_over_an_idle_one(tmp_path: Path) -> None:
     scene.environment |= {"LD_LIBRARY_PATH": str(library), "NVML_STAND_IN": str(gpus)}
     policy = tmp_path / "policy.yaml"
     policy.write_text("levers: [more gpus]\nprevention: false\n")
-    words = ["batch=48", "epochs=2", "imgsz=160", "device=0"]
+    words = ["batch=32", "epochs=2", "imgsz=160", "device=0"]
     command = [each for each in scene.yolo(*words) if each != "device=cpu"]
     done = scene.run(scene.supervised(command, "--policy", str(policy)))
     assert done.returncode == 0, done.stdout[-6000:]
@@ -240,12 +240,12 @@ def test_one_device_is_spread_over_an_idle_one(tmp_path: Path) -> None:
     assert scene.epochs() == [1, 2]
     first, *ranks = [fact for fact in scene.facts() if fact["event"] == "begins"]
     assert (first["rank"], first["parallel"]) == (-1, "DetectionModel")
-    assert first["loaded"] == first["batch"] == 48
+    assert first["loaded"] == first["batch"] == 32
     assert {fact["rank"] for fact in ranks} == set(range(RANKS))
     for fact in ranks:
         assert (fact["parallel"], fact["start_epoch"]) == ("DistributedDataParallel", 1)
-        assert (fact["batch"], fact["loaded"]) == (48, 48 // RANKS)
-        assert fact["batch"] * fact["accumulate"] == fact["nbs"] == 48
+        assert (fact["batch"], fact["loaded"]) == (32, 32 // RANKS)
+        assert fact["batch"] * fact["accumulate"] == fact["nbs"] == 64
         assert (fact["decay"], fact["save_dir"]) == (first["decay"], first["save_dir"])
     (receipt,) = scene.shown()["receipts"]
     assert receipt["outcome"] == "finished"

@@ -18,6 +18,14 @@ OPT_IN = {
 }
 """What each costs the science; in the order in which they are weighed."""
 
+SPREADING = (
+    "`more gpus` needs Ultralytics by its `yolo` command, on one CUDA device and with an even "
+    "batch; devices that are all alike, numbered by no CUDA_VISIBLE_DEVICES or CUDA_DEVICE_ORDER; "
+    "and another one on which, as the driver says, nobody computes. A smaller batch comes first: a "
+    "policy that keeps the batch leaves `batch` out. Each device has the gradients once more."
+)
+"""When a training is spread over idle devices, for people to read."""
+
 NEVER = {
     "model parallelism": "these trainers hold one whole replica of the model on each device, and "
     "splitting it would need another model; name `image size` or `pruning` instead",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from yolowatch.model.opt_in import NEVER, OPT_IN
+from yolowatch.model.opt_in import NEVER, OPT_IN, SPREADING
 from yolowatch.model.plan import COSTS
 from yolowatch.trainers.families import FAMILIES
 
@@ -17,6 +17,6 @@ def levers_markdown() -> str:
             for each in FAMILIES
         ]
         lines.append(f"| {lever} | {cost.value} | {' | '.join(cells)} |")
-    lines += ["", f"Only where the policy file names them: {', '.join(OPT_IN)}."]
+    lines += ["", f"Only where the policy file names them: {', '.join(OPT_IN)}.", SPREADING]
     lines += [f"Refused always: {lever}; {reason}." for lever, reason in NEVER.items()]
     return "\n".join(lines) + "\n"
