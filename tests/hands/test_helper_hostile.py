@@ -19,12 +19,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.daemon.parts import plan, spec
 from tests.hands.helping import CORE, POLICY, Core, Helper, Training, helper, training
 from tests.hands.strangers import ROOT, UID, end, home, settle, stranger
 from yolowatch.edges.capture import capture
 from yolowatch.edges.proc import is_alive, process_key
-from yolowatch.hands.helper import protocol
+from yolowatch.hands.helper import protocol, translating
 from yolowatch.hands.helper.bounds import Refused
+from yolowatch.model.actions import Remediation, RunStep
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.plan import Edits
 from yolowatch.trainers.families import FAMILIES
@@ -218,6 +220,24 @@ def plain_step(run_dir: str, key: ProcessKey) -> dict[str, Any]:
         "policy": POLICY,
         "resume": {"start": "resume"},
     }
+
+
+def test_the_devices_of_a_plan_arrive_as_they_were() -> None:
+    edits = Edits(batch=8, nbs=64, more_gpus=(0, 2))
+    run_dir, key = "/runs/a", ProcessKey("0" * 36, 5, 1)
+    order = Remediation(
+        "p1",
+        replace(plan(), edits=edits),
+        spec(run_dir=run_dir),
+        0,
+        run_dir,
+        f"{run_dir}/weights/last.pt",
+        True,
+        (key,),
+    )
+    told = {**translating.step_to_json(RunStep(order, "relaunch", None)), "policy": POLICY}
+    found = protocol.decode(protocol.encode(protocol.Request(1, "step", "r1", told)))
+    assert translating.step(found.fields).remediation.plan.edits == edits
 
 
 def test_the_tables_are_those_of_the_model() -> None:

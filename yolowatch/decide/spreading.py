@@ -80,18 +80,21 @@ def obstacle(spec: RunSpec, earlier: Edits, ranks: int, found: Devices) -> str |
 
 def sets(spec: RunSpec, earlier: Edits, ranks: int, found: Devices) -> Iterator[Combination]:
     """On two devices, on four and so on, for as long as their number divides the batch."""
-    if earlier.more_gpus is not None or obstacle(spec, earlier, ranks, found) is not None:
+    if isinstance(found, str) or earlier.more_gpus is not None:
+        return
+    if obstacle(spec, earlier, ranks, found) is not None:
         return
     count = 2
     while count <= len(found) and spec.batch is not None and spec.batch % count == 0:
-        numbers = tuple(int(each) for each in found[:count])
+        numbers = found[:count]
         shared = ", ".join(map(str, numbers[:-1])) + f" and {numbers[-1]}"
         use = LeverUse(
             name=NAME,
             cost=OPT_IN[NAME],
-            before=f"device {numbers[0]} alone",
-            after=f"each batch shared by the devices {shared}, of which the others are idle",
-            why="each has the activations of its share only, and its gradients once more to send",
+            before=f"each batch on device {numbers[0]}",
+            after=f"each batch shared by the devices {shared}",
+            why="nobody computes on the others, and each device has the activations of its share "
+            "alone",
         )
         # What `one gpu` saves, this one costs.
         more_bytes = spec.parameter_bytes or 0
@@ -101,17 +104,12 @@ def sets(spec: RunSpec, earlier: Edits, ranks: int, found: Devices) -> Iterator[
 
 def _alike(found: tuple[DeviceReading, ...], name: str | None) -> bool:
     """Whether all have this name and one size; a part of a device has another name."""
-    sizes = {each.total_bytes for each in found}
-    return (
-        name is not None
-        and None not in sizes
-        and len(sizes) == 1
-        and ({each.name for each in found} == {name})
-    )
+    names, sizes = {each.name for each in found}, {each.total_bytes for each in found}
+    return None not in (name, *sizes) and names == {name} and len(sizes) == 1
 
 
 def _is_idle(device: DeviceReading) -> bool:
-    """Whether nobody is known to compute there, and it is known to be sound and undivided: of one
+    """Whether it is known that nobody computes there, and that it is sound and undivided: of one
     that is divided into parts the driver does not tell how busy it is.
     """
     used, total = device.used_bytes, device.total_bytes
