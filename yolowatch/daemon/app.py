@@ -189,6 +189,8 @@ class _Supervision:
         while status is None:
             event = self._next_event()
             began = self._clock.monotonic()
+            if isinstance(event, events.ProcessExited):
+                self._listener.hurry()
             status = self._perform(self.core.step(event))
             self._claim()
             self._front.turned(event)
