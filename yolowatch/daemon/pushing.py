@@ -19,6 +19,7 @@ from yolowatch.daemon.serving import host_name
 from yolowatch.edges.clock import Clock
 from yolowatch.edges.names import user_name
 from yolowatch.edges.otlp import Sender, host_of
+from yolowatch.metrics.otlp import Counted, request
 from yolowatch.model.push import Answer, Otlp, Pushes
 
 _LOOK_SECONDS = 5.0
@@ -43,7 +44,7 @@ def resource(minimum_uid: int) -> dict[str, str | None]:
 
 
 class Pushing:
-    """`turn` is called by the loop, `work` is the body of the thread."""
+    """`turn` is called by the loop, `work` and `look` by the thread."""
 
     def __init__(
         self,
@@ -62,6 +63,7 @@ class Pushing:
         self._over = threading.Event()
         self._started = False
         self._pushes = Pushes()
+        self._before, self._due, self._counted = Otlp(), clock.monotonic(), Counted()
         self._early = 0
         self._said: dict[str, float] = {}
         self._in_trouble = False
@@ -78,29 +80,31 @@ class Pushing:
         self._over.set()
 
     def work(self) -> None:
-        """Push whenever it is time, until `close`; a sign of life each few seconds."""
-        from yolowatch.metrics.otlp import Counted, request  # brings a library that is an extra
-
-        counted, before, due = Counted(), Otlp(), self._clock.monotonic()
+        """Push whenever it is time, until `close`; the body of the thread."""
         while not self._over.is_set():
-            wanted, now = self._wanted(), self._clock.monotonic()
-            if wanted != before:
-                before, due, self._early = wanted, now, 0
-                self._pushes = self._counting(wanted)
-            if wanted.endpoint is not None and now >= due:
-                made = request(
-                    self._publisher.readings(),
-                    self._resource,
-                    self._clock.wall(),
-                    self._publisher.started_at,
-                    counted,
-                )
-                counted, answer = made.counted, self._sender.send(wanted, made.body)
-                self._note(wanted, answer)
-                due = now + self._pause_seconds(wanted, answer)
+            seconds = self.look()
             self._beat()
-            self._over.wait(min(max(due - self._clock.monotonic(), 0.0), _LOOK_SECONDS)
-                            if wanted.endpoint is not None else _LOOK_SECONDS)  # fmt: skip
+            self._over.wait(seconds)
+
+    def look(self) -> float:
+        """Push if it is time; the seconds after which to look again, which are few."""
+        wanted, now = self._wanted(), self._clock.monotonic()
+        if wanted != self._before:
+            self._before, self._due, self._early = wanted, now, 0
+            self._pushes = self._counting(wanted)
+        if wanted.endpoint is None:
+            return _LOOK_SECONDS
+        if now >= self._due:
+            answer = self._push(wanted)
+            self._note(wanted, answer)
+            self._due = now + self._pause_seconds(wanted, answer)
+        return min(max(self._due - self._clock.monotonic(), 0.0), _LOOK_SECONDS)
+
+    def _push(self, wanted: Otlp) -> Answer:
+        found, at = self._publisher.readings(), self._clock.wall()
+        made = request(found, self._resource, at, self._publisher.started_at, self._counted)
+        self._counted = made.counted
+        return self._sender.send(wanted, made.body)
 
     def _counting(self, wanted: Otlp) -> Pushes:
         """What is counted from now on: nothing where nothing is pushed."""

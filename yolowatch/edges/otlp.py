@@ -31,6 +31,7 @@ LIMIT_SECONDS = 20.0
 _CONNECT_SECONDS = 5.0
 _MAX_HEADERS_BYTES, _MAX_ANSWER_BYTES = 64 << 10, 64 << 10
 _TRY_LATER = (429, 502, 503, 504)  # of which the specification says that they pass
+_TOO_LATE = "it does not answer in time"
 _PROTOBUF = "application/x-protobuf"
 
 
@@ -75,18 +76,18 @@ class Sender:
             with self._connected(target, cut) as connection:
                 connection.request("POST", target.path, gzip.compress(body, 6), _headers(target))
                 answer = connection.getresponse()
-                return self._judged(answer, answer.read(_MAX_ANSWER_BYTES))
+                told = answer.read(_MAX_ANSWER_BYTES)
+                # What was cut may look like the end of an answer.
+                return Answer(_TOO_LATE) if cut.is_set() else self._judged(answer, told)
         except ConfigError as error:
             return Answer(str(error).rstrip("."))
         except ssl.SSLCertVerificationError as error:
             why = error.verify_message.rstrip(".")
             return Answer(f"its certificate is not trusted ({why}): see `ca_file`")
         except TimeoutError:
-            return Answer("it does not answer in time")
+            return Answer(_TOO_LATE)
         except (OSError, http.client.HTTPException) as error:
-            if cut.is_set():
-                return Answer("it does not answer in time")
-            return Answer(_reason(error))
+            return Answer(_TOO_LATE if cut.is_set() else _reason(error))
 
     @contextlib.contextmanager
     def _connected(
