@@ -29,7 +29,7 @@ _ENDPOINT = "the whole URL, https://HOST:PORT/PATH or http://HOST:PORT/PATH, or 
 MEANING = (
     "where /metrics is also pushed to by OTLP (protobuf over HTTP), for a site that does not "
     "scrape: `endpoint`, the whole URL, such as https://collector.example.org:4318/v1/metrics, or "
-    "none; `every_seconds` (60); `headers_file`: a file of lines NAME: VALUE that prove who we "
+    "none; `every_seconds` (60, and no more where the shipped alerts count); `headers_file`: a file of lines NAME: VALUE that prove who we "
     "are; `ca_file`: the authorities that are trusted instead of the system's. Both files are read "
     "again for every push"
 )
