@@ -19,7 +19,7 @@ from ultralytics import YOLO
 KEPT_FLOATS = 4_000_000  # after each batch: 16 MB
 BATCH_SECONDS = 0.3  # so that every epoch has windows, however fast the machine
 
-BOXES = 200  # more in each image with every epoch
+BOXES = 500  # more in each image with every epoch
 
 how, data, project = sys.argv[1:4]
 kept = []

@@ -195,7 +195,8 @@ class _Supervision:
             self._claim()
             self._front.turned(event)
             self._publisher.count(self._clock.monotonic() - began)
-            self._publisher.publish()
+            if not isinstance(event, events.HookMessage):  # of which there may be hundreds a second
+                self._publisher.publish()
             if progress is not None:
                 progress(self.core)
         self._records.finished(status, self.core.summary())

@@ -29,7 +29,8 @@ from yolowatch.model.identity import ProcessKey
 
 _PEER_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 _TRUNCATED = int(socket.MSG_TRUNC)  # the flag itself is an enum, whose `&` takes longer than a call
-_MESSAGES_PER_TURN = 64  # so that one flooding peer cannot starve the others
+# So that one flooding peer cannot starve the others, nor those who connect those who are connected.
+_MESSAGES_PER_TURN, _CONNECTIONS_PER_TURN = 64, 64
 _RETRY_SECONDS = 0.01
 # Between two turns: waking this thread and the one behind the queue costs more than a message does,
 # and no peer gets more than its messages of a turn read in it. What a process said before its end
@@ -119,7 +120,7 @@ class Listener:
             most = 0
             for key, _ in self._selector.select(_BEAT_SECONDS):
                 if key.fileobj is self._socket:
-                    self._accept()
+                    self._accept_waiting()
                 elif key.data is not None:
                     most = max(most, self._read(key.data))
             self._turn.hand_on()
@@ -171,14 +172,20 @@ class Listener:
         if self._is_ours:
             self.path.unlink(missing_ok=True)
 
-    def _accept(self) -> None:
+    def _accept_waiting(self) -> None:
+        for _ in range(_CONNECTIONS_PER_TURN):
+            if not self._accept():
+                return
+
+    def _accept(self) -> bool:
+        """Take one connection, if one waits; whether there may be more."""
         try:
             accepted, _ = self._socket.accept()
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                 # The connection stays in the backlog, so the selector would report it at once.
                 self._closing.wait(_RETRY_SECONDS)
-            return
+            return False
         accepted.setblocking(False)
         credentials = accepted.getsockopt(
             socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size
@@ -195,7 +202,7 @@ class Listener:
         if reason is not None or process is None:
             accepted.close()
             self._refuse(reason or "", pid if pid > 0 else None)
-            return
+            return True
         self._last_connection += 1
         self._hurried_until = self._clock.monotonic() + _YOUNG_SECONDS
         peer = _Peer(self._last_connection, process, accepted)
@@ -206,6 +213,7 @@ class Listener:
         parent = proc.process_key(parent_pid) if parent_pid else None
         above = proc.parent_pid(parent.pid) if parent is not None else None
         self._turn.hear(HookConnected(process, uid, peer.connection, parent, above))
+        return True
 
     def _read(self, peer: _Peer) -> int:
         """Take what it has sent; how many messages that were."""
