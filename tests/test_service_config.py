@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.parse
 from dataclasses import fields, replace
 
 import pytest
@@ -120,6 +121,9 @@ def test_where_to_push_is_read_key_by_key() -> None:
         ("{endpoint: 'http://host:4318'}", "otlp: endpoint must be the whole URL"),
         ("{endpoint: 'http://host:70000/v1/metrics'}", "otlp: endpoint must be the whole URL"),
         ("{endpoint: 'http://host:0/v1/metrics'}", "otlp: endpoint must be the whole URL"),
+        ("{endpoint: 'http://[:::]:4318/'}", "otlp: endpoint must be the whole URL"),
+        ("{endpoint: 'http://a..b:4318/'}", "otlp: endpoint must be the whole URL"),
+        ("{endpoint: 'http://höst:4318/'}", "otlp: endpoint must be the whole URL"),
         ("{endpoint: ['http://host/']}", "otlp: endpoint must be the whole URL"),
         ('{endpoint: "http://host/a\\nX: y"}', "otlp: endpoint must be the whole URL"),
         ("{every_seconds: 0}", "otlp: every_seconds must be seconds from 5 to 3600, not 0."),
@@ -254,7 +258,19 @@ def test_a_value_without_end_is_quoted_in_part() -> None:
     assert len(str(raised.value)) < 500
 
 
-_LINES = st.from_regex(r"(mode|users|directories|policy): .*", fullmatch=True)
+_LINES = st.from_regex(r"(mode|users|directories|policy|otlp): .*", fullmatch=True)
+
+
+@given(st.from_regex(r"https?://[\[\]a-z0-9:._/-]{1,40}/", fullmatch=True))
+def test_any_endpoint_that_is_taken_can_be_asked_for(url: str) -> None:
+    try:
+        found = read(f"otlp: {{endpoint: '{url}'}}").otlp.endpoint
+    except ConfigError:
+        return
+    parts = urllib.parse.urlsplit(found or "")
+    assert parts.hostname
+    assert parts.port != 0
+    assert parts.path
 
 
 @given(st.text(max_size=200) | _LINES)

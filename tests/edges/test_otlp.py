@@ -101,6 +101,11 @@ def test_a_name_that_nobody_has() -> None:
     assert "name" in answer.trouble
 
 
+@pytest.mark.parametrize("host", ["x" * 63 + "." + "y" * 300, "-.-", "_"])
+def test_a_name_that_nobody_can_have(host: str) -> None:
+    assert send(f"https://{host}:4318/v1/metrics").trouble
+
+
 def test_what_is_no_http() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"

@@ -6,6 +6,7 @@ password. Files are read elsewhere.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from dataclasses import replace
@@ -21,23 +22,34 @@ _MOST_HEADERS, _MOST_CHARACTERS = 32, 4000
 _HEADER = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}):[ \t]*([\x21-\x7e][\x20-\x7e]*)")
 _OURS = ("host", "connection", "transfer-encoding", "expect", "upgrade", "user-agent")
 _URL = re.compile(
-    r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]{2,60}\]|[A-Za-z0-9._-]{1,253})"
-    r"(:(?P<port>[0-9]{1,5}))?/[!-~]*"
+    r"(?P<scheme>https?)://(?P<host>\[[0-9A-Fa-f:.]{2,60}\]|[\w-]{1,63}(?:\.[\w-]{1,63})*\.?)"
+    r"(:(?P<port>[0-9]{1,5}))?/[!-~]*",
+    re.ASCII,
 )
 _LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|\[::1\]")
 _ENDPOINT = "the whole URL, https://HOST:PORT/PATH or http://HOST:PORT/PATH, or none"
 MEANING = (
     "where /metrics is also pushed to by OTLP (protobuf over HTTP), for a site that does not "
     "scrape: `endpoint`, the whole URL, such as https://collector.example.org:4318/v1/metrics, or "
-    "none; `every_seconds` (60, and no more where the shipped alerts count); `headers_file`: a file of lines NAME: VALUE that prove who we "
-    "are; `ca_file`: the authorities that are trusted instead of the system's. Both files are read "
-    "again for every push"
+    "none; `every_seconds` (60, and no more where the shipped alerts count); `headers_file`: a "
+    "file of lines NAME: VALUE that prove who we are; `ca_file`: the authorities that are trusted "
+    "instead of the system's. Both files are read again for every push"
 )
 
 
 def _is_url(found: str) -> bool:
     url = _URL.fullmatch(found) if len(found) <= _MOST_CHARACTERS else None
-    return url is not None and (url["port"] is None or 0 < int(url["port"]) <= 65535)
+    if url is None or (url["port"] is not None and not 0 < int(url["port"]) <= 65535):
+        return False
+    return not url["host"].startswith("[") or _is_address(url["host"][1:-1])
+
+
+def _is_address(found: str) -> bool:
+    try:
+        ipaddress.IPv6Address(found)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_path(found: str) -> bool:

@@ -88,6 +88,8 @@ class Sender:
             return Answer(_TOO_LATE)
         except (OSError, http.client.HTTPException) as error:
             return Answer(_TOO_LATE if cut.is_set() else _reason(error))
+        except ValueError:  # of a name that is too long, or that TLS does not take
+            return Answer("its name cannot be looked up")
 
     @contextlib.contextmanager
     def _connected(
