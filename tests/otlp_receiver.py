@@ -53,6 +53,13 @@ class Reply:
     manner: str = ""
 
 
+class _Quiet(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that distrusts the certificate or leaves in time is what tests are about."""
+
+
 class Receiver:
     """Answers with `replies` in turn, then with the last for ever."""
 
@@ -73,8 +80,7 @@ class Receiver:
             def log_message(self, format: str, *args: Any) -> None:
                 """Says nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Quiet(("127.0.0.1", 0), Handler)
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
         self.url = f"{'http' if tls is None else 'https'}://{self.host}/v1/metrics"
         if tls is not None:
