@@ -9,6 +9,7 @@ the recorded trainings in tests/decide; one that was seen since replaces its bel
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from yolowatch.decide.forecast_line import Belief, Line, Prediction, fit_line
@@ -22,7 +23,9 @@ _MIB = 1 << 20
 # On a GPU yolov9 computes its loss there too: yolov9-e at 640 px took 7.3 GB before, 13.4 with it.
 _SHARE = {"yolov9": (0.7, 0.3), "yolov5": (0.34, 0.15), "ultralytics": (0.3, 0.15)}
 _SHARE_ON_CPU = (0.335, 0.02)
-_VALIDATION_ON_CPU = 4.0 * _MIB  # what is loaded for it
+# What is loaded for it, and how far that may be off for each image; yolov9 computes its loss, too.
+_VALIDATION_ON_CPU = {"yolov9": 8.5 * _MIB}
+_ANY_VALIDATION_ON_CPU, _DOUBT_AN_IMAGE = 4.0 * _MIB, 0.1 * _MIB
 _IMAGES_ON_CPU = 24.0  # bytes a pixel: twice three channels of 4 bytes, kept between batches
 # What a first save loads: ultralytics writes its checkpoint with a library for tables.
 _SAVE_ON_CPU = {"ultralytics": 92.0 * _MIB}
@@ -67,8 +70,12 @@ def validation(
         noise_freedom=NOISE_WORTH,
     )
     rise = law.at(pixels)
-    loaded = _VALIDATION_ON_CPU + _IMAGES_ON_CPU * pixels if cpu and not seen else 0.0
-    found = Prediction(ground.bytes + loaded + rise.value, rise.scale, rise.freedom)
+    loaded = doubted = 0.0
+    if cpu and not seen:
+        loaded = _VALIDATION_ON_CPU.get(spec.trainer, _ANY_VALIDATION_ON_CPU)
+        loaded, doubted = loaded + _IMAGES_ON_CPU * pixels, _DOUBT_AN_IMAGE * spec.validation_batch
+    scale = math.hypot(rise.scale, doubted)
+    found = Prediction(ground.bytes + loaded + rise.value, scale, rise.freedom)
     lifetime = state.memory.peak_bytes
     if seen and not points and lifetime is not None and found.value > lifetime:
         # It came, and the mark of the process did not rise: it takes less than training did.
