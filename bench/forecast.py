@@ -1,11 +1,14 @@
 """How well the peak of a training is forecast: real short trainings of three trainers on the CPU.
 
     python bench/forecast.py [--runs N] [--seconds S] [--folder DIRECTORY] [--record]
+    python bench/forecast.py --part K/N [...]
 
 Each training is one epoch of 55 batches and its validation. What it says through the hook until
 its 5th, 10th, 25th and 50th batch is given to the product's own forecast, which is held against
 the most that the process took until its end, as the kernel counted it: in growth over what it had
-in use before its first batch. What is complete is kept in the folder and not made again.
+in use before its first batch. What is complete is kept in the folder and not made again. With
+`--part K/N` only each Nth training is made, beginning with the Kth, so that several programs can
+share the work.
 `--corpus FILE` writes what tests/decide holds the forecast to.
 """
 
@@ -56,14 +59,18 @@ CALIBRATED = (
 )
 
 
-def trained(folder: Path, wanted: int, seconds: float) -> dict[str, dict[str, Any]]:
-    """The trainings, those that are missing made now as far as the time allows; oldest first."""
+def trained(
+    folder: Path, wanted: int, seconds: float, part: tuple[int, int]
+) -> dict[str, dict[str, Any]]:
+    """The trainings, those of this part that are missing made now as far as the time allows; oldest
+    first.
+    """
     kept, began = folder / "runs", time.monotonic()
     kept.mkdir(parents=True, exist_ok=True)
-    chosen = shapes()[:wanted]
+    chosen = shapes()[:wanted][part[0] - 1 :: part[1]]
     missing = [shape for shape in chosen if not (kept / f"{shape.name}.json").exists()]
     if missing and seconds > 0:
-        ground = Ground(folder)
+        ground = Ground(folder / f"part-{part[0]}")
         try:
             for shape in missing:
                 if time.monotonic() - began > seconds:
@@ -122,15 +129,23 @@ def page(document: Mapping[str, Any], runs: Mapping[str, Any], found: Sequence[R
     return "\n".join([*lines, ""])
 
 
+def _part(text: str) -> tuple[int, int]:
+    number, parts = map(int, text.split("/"))
+    if not 1 <= number <= parts:
+        raise ValueError(text)
+    return number, parts
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=144, metavar="N", help="default: 144")
     parser.add_argument("--seconds", type=float, default=1e9, help="begin no training after that")
     parser.add_argument("--folder", type=Path, default=machine.ROOT / "build" / "forecast")
+    parser.add_argument("--part", type=_part, default=(1, 1), metavar="K/N", help="default: 1/1")
     parser.add_argument("--corpus", type=Path, help="write what tests/decide is held to")
     parser.add_argument("--record", action="store_true", help="write bench/results/")
     options = parser.parse_args()
-    runs = trained(options.folder.resolve(), options.runs, options.seconds)
+    runs = trained(options.folder.resolve(), options.runs, options.seconds, options.part)
     found = [row for name, run in runs.items() for row in rows(name, run)]
     if not found:
         sys.exit("there is no training yet: give it more seconds")

@@ -12,8 +12,10 @@ import pytest
 from tests.daemon.scenes import LAST, RESULTS, RUN_DIR, process, received, words_fields
 from tests.decide import build
 from yolowatch.daemon import recover
+from yolowatch.daemon.core import Core
 from yolowatch.daemon.fleet import Fleet
 from yolowatch.daemon.member import Do
+from yolowatch.daemon.memento import Memento
 from yolowatch.edges.journal import Journal
 from yolowatch.model import events
 from yolowatch.model.actions import Adopt, Attach, Finish, Forget, RunStep, Say, Watch
@@ -283,3 +285,31 @@ def test_what_cannot_be_read_is_given_up_with_a_sentence(scene: Scene) -> None:
     assert list(recover.unfinished(scene.journal, said.append)) == []
     assert said == [f"run {run} is abandoned: what was known of it cannot be read"]
     assert scene.journal.run(run).ended is not None
+
+
+def test_a_run_that_cannot_be_gone_on_with_does_not_end_the_daemon(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = process(11)
+    runs = []
+    for connection, who, run_dir in ((1, TRAINING, RUN_DIR), (2, other, "/runs/other")):
+        scene.connect(connection, who)
+        scene.describe(connection, who, run_dir)
+        runs.append(scene.adopted())
+    restore = Core.restore
+
+    def broken(core: Core, memento: Memento) -> list[Any]:
+        if memento.attempt.process == TRAINING:
+            raise ZeroDivisionError("planted")
+        return restore(core, memento)
+
+    monkeypatch.setattr(Core, "restore", broken)
+    said: list[str] = []
+    successor = Scene(scene.journal)
+    for done in recover.restored(successor.fleet, scene.journal, said.append):
+        successor.done += done
+    assert list(successor.fleet.members) == runs[1:]
+    assert [each.process for each in successor.of(Watch)] == [other]
+    assert "ZeroDivisionError: planted" in said[0]
+    assert scene.journal.run(runs[0]).outcome == "abandoned: an internal error of yolowatch"
+    assert [run for run, _ in recover.unfinished(scene.journal, said.append)] == runs[1:]

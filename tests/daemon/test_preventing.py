@@ -228,6 +228,10 @@ def test_a_rescue_is_on_record(tmp_path: Path) -> None:
     assert state.spec.validation_batch == 8
     assert len(scene.core.ordering.living.receipts) == 2
 
+    for _ in range(100):  # as a hostile process may
+        scene.tell("rescue", what="validation", before=16, after=8, **place, **failure)
+    assert len(scene.core.ordering.living.receipts) == len(scene.incidents()) == 32
+
 
 def test_a_guarded_start_is_on_a_receipt(tmp_path: Path) -> None:
     scene = started(tmp_path, guarded=True)

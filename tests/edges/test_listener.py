@@ -103,6 +103,38 @@ def test_it_says_that_it_lives_even_when_nobody_speaks(
     settle(lambda: len(beats) > 3)
 
 
+def test_windows_that_were_read_together_are_one_event_and_none_is_lost(
+    make: MakeListener, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("yolowatch.edges.listener._SHORT_BREATH_SECONDS", 0.2)
+    sent = [*(("sample", {"step": n}) for n in range(11)), ("epoch_end", {"epoch": 0})]
+    with connect(make()) as client:
+        client.send(wire.encode("hello", {"pid": os.getpid(), "attempt": 0}))
+        assert isinstance(inbox.next(), HookConnected)
+        assert inbox.next()
+        for kind, fields in (*sent, ("sample", {"step": 11})):  # while the thread takes a breath
+            client.send(wire.encode(kind, fields))
+    heard = [each for each in inbox.until_gone() if isinstance(each, HookMessage)]
+    said = [(each.kind, fields) for each in heard for fields in (*each.earlier, each.fields)]
+    assert said == [*sent, ("sample", {"step": 11})]
+    assert len(heard) < 8, "windows were read together"
+    assert max(len(each.earlier) for each in heard) < 8
+
+
+def test_nobody_waits_for_a_breath_where_a_process_has_ended(
+    make: MakeListener, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("yolowatch.edges.listener._SHORT_BREATH_SECONDS", 3600.0)
+    listener = make()
+    with connect(listener) as client:
+        assert isinstance(inbox.next(), HookConnected)  # and now it takes its breath
+        client.send(wire.encode("hello", {"pid": os.getpid(), "attempt": 0}))
+        listener.hurry()
+        message = inbox.next()
+        assert isinstance(message, HookMessage)
+        assert message.kind == "hello"
+
+
 def test_messages_arrive_in_order_between_connected_and_gone(
     make: MakeListener, inbox: Inbox
 ) -> None:
@@ -116,12 +148,10 @@ def test_messages_arrive_in_order_between_connected_and_gone(
     parent = proc.process_key(os.getppid())
     assert parent is not None
     assert first == HookConnected(own, os.getuid(), 1, parent, proc.parent_pid(parent.pid))
-    kinds = [each.kind for each in messages if isinstance(each, HookMessage)]
-    assert kinds == ["hello", *["sample"] * 50, "bye"]
-    steps = [
-        e.fields["step"] for e in messages if isinstance(e, HookMessage) and e.kind == "sample"
-    ]
-    assert steps == list(range(50))
+    heard = [each for each in messages if isinstance(each, HookMessage)]
+    said = [(each.kind, fields) for each in heard for fields in (*each.earlier, each.fields)]
+    assert [kind for kind, _ in said] == ["hello", *["sample"] * 50, "bye"]
+    assert [fields["step"] for kind, fields in said if kind == "sample"] == list(range(50))
     assert isinstance(last, HookGone)
     assert last.process == first.process
 

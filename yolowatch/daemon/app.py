@@ -189,11 +189,14 @@ class _Supervision:
         while status is None:
             event = self._next_event()
             began = self._clock.monotonic()
+            if isinstance(event, events.ProcessExited):
+                self._listener.hurry()
             status = self._perform(self.core.step(event))
             self._claim()
             self._front.turned(event)
             self._publisher.count(self._clock.monotonic() - began)
-            self._publisher.publish()
+            if not isinstance(event, events.HookMessage):  # of which there may be hundreds a second
+                self._publisher.publish()
             if progress is not None:
                 progress(self.core)
         self._records.finished(status, self.core.summary())

@@ -170,12 +170,11 @@ class Core:
         if event.connection not in attempt.states:
             return []
         actions = self._told(attempt, event)
-        heard = self.ordering.heard(attempt, event.connection, event.kind, self.user, event.at)
-        return actions + heard
+        return actions + self.ordering.heard(attempt, event, self.user)
 
     def _told(self, attempt: Attempt, event: events.HookMessage) -> list[Action]:
         before = attempt.states[event.connection]
-        after = fold(before, event.kind, event.fields, event.at)
+        after = fold(before, event.kind, event.fields, event.at, event.earlier)
         attempt.states[event.connection] = after
         if event.kind == "run" and after.spec is not None:
             return self._described(attempt, after, after.spec, event.at)

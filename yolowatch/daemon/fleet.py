@@ -252,7 +252,7 @@ class Fleet:
         run, reason = member.run, "an internal error of yolowatch"
         member.records.finished(None, f"abandoned: {reason}")
         member.records.forget()
-        self._drop(run)
+        self.drop(run)
         said = Say(f"it trains on without being watched: {reason}, please report it: {trace}")
         return [Do(run, said), Do(run, Forget())]
 
@@ -287,10 +287,10 @@ class Fleet:
     def _drop_ended(self) -> None:
         ended = [run for run, member in self.members.items() if member.core.over]
         for run in ended[: max(len(ended) - _ENDED, 0)]:
-            self._drop(run)
+            self.drop(run)
 
-    def _drop(self, run: str) -> None:
-        del self.members[run]
+    def drop(self, run: str) -> None:
+        self.members.pop(run, None)
         for index in (self._by_plan, self._by_checkpoint):
             for key in [key for key, value in index.items() if value == run]:
                 del index[key]

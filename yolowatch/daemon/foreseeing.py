@@ -1,9 +1,9 @@
 """What is forecast for the attempt that runs, kept up to date cheaply, said when it matters.
 
 Owned by the core, and like it without clock or thread. The forecast is made anew at most once a
-second, and only when something was learnt: a footprint, a changed description, another capacity.
-It is said when it is first known and whenever the danger grows, never more often. It acts on
-nothing: preventing is somebody else's, who reads `forecast` here.
+second, later every ten, and only when something was learnt: a footprint, a changed description,
+another capacity. It is said when it is first known and whenever the danger grows, never more often.
+It acts on nothing: preventing is somebody else's, who reads `forecast` here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from yolowatch.model.forecast import Forecast, LawKey, Lesson, Outlook
 from yolowatch.model.quantity import bytes_text
 from yolowatch.model.run import Footprint, RunSpec, RunState
 
-_PAUSE_SECONDS = 1.0
+# After so many footprints a further one teaches little.
+_PAUSE_SECONDS, _LATER_SECONDS, _MANY_FOOTPRINTS = 1.0, 10.0, 64
 # From this probability of a failure on it is said; each is said once an attempt.
 DANGERS = ((0.5, "is expected not to fit"), (0.1, "may not fit"), (0.0, "is expected to fit"))
 
@@ -91,6 +92,7 @@ class Foreseeing:
         self.forecast = Forecast()
         self._attempt = attempt
         self._at: float | None = None
+        self._pause = _PAUSE_SECONDS
         self._known: _Known | None = None
         self._recall = Recall(self._book)
         self._danger = len(DANGERS)  # index of the worst that was said
@@ -100,10 +102,12 @@ class Foreseeing:
         if attempt.number != self._attempt:
             self._begin(attempt.number)
         # A clock that was set back must not silence it.
-        if self._at is not None and 0.0 <= at - self._at < _PAUSE_SECONDS:
+        if self._at is not None and 0.0 <= at - self._at < self._pause:
             return []
         self._at = at
         state = attempt.state()
+        learnt = len(state.footprints)
+        self._pause = _PAUSE_SECONDS if learnt < _MANY_FOOTPRINTS else _LATER_SECONDS
         fresh = _Known(state.footprints, state.spec, settled_capacity(state), self.most_boxes)
         if fresh == self._known:
             return []

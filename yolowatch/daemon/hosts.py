@@ -11,7 +11,7 @@ from yolowatch.model.events import HostSeen, Post
 from yolowatch.model.host import HostMemory
 from yolowatch.model.identity import ProcessKey
 
-_EVERY_SECONDS = 5.0
+_EVERY_SECONDS = 10.0
 
 
 class Hosts:

@@ -22,6 +22,9 @@ from yolowatch.model.verdict import Kind, Verdict
 _GUARD = "guarded-start"  # in the place of an incident: there was none
 
 
+_MOST_CHANGES = 32  # of one attempt, that are kept
+
+
 @dataclass
 class Changed:
     """A plan for a training that runs; its receipt once it is in force."""
@@ -135,6 +138,8 @@ class Living:
         self, attempt: Attempt, rescue: Rescue, state: RunState, user: RunSpec
     ) -> list[Action]:
         """A failure was answered in the process itself, as the policy allows: it is on record."""
+        if sum(each.plan.attempt == attempt.number for each in self._changes) >= _MOST_CHANGES:
+            return []  # no training rescues itself so often, whatever its process says
         verdict = verdict_of(rescue, state)
         use, edits = changes_of(rescue)
         changed = self._write(_plan(attempt.number, edits, (use,), verdict, user), verdict)

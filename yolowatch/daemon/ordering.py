@@ -11,6 +11,7 @@ again, `preventing` answers what is foreseen.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from yolowatch.daemon.attempt import Attempt
@@ -25,7 +26,7 @@ from yolowatch.model import events
 from yolowatch.model.actions import Action, Order, Say
 from yolowatch.model.plan import Edits
 from yolowatch.model.quantity import bytes_text
-from yolowatch.model.run import RunSpec, RunState
+from yolowatch.model.run import RunSpec, RunState, Sample
 
 _ACK_SECONDS = 10.0
 _BATCHES_TO_OBEY = 5  # from the acknowledgement on; a batch that is on its way may not obey yet
@@ -74,11 +75,12 @@ class Ordering:
         self._stopped: set[str] = set()  # names of which the attempt gets no further order
 
     def heard(
-        self, attempt: Attempt, connection: int, kind: str, user: RunSpec | None, at: float
+        self, attempt: Attempt, event: events.HookMessage, user: RunSpec | None
     ) -> list[Action]:
-        """A message of this kind was folded: what follows from it for the orders."""
+        """This message was folded: what follows from it for the orders."""
         if user is None:
             return []
+        connection, kind, at = event.connection, event.kind, event.at
         if attempt.number != self._attempt:
             self._attempt, self._sent, self._kept = attempt.number, None, None
             self._since_step = 0
@@ -92,7 +94,9 @@ class Ordering:
         elif kind == "rescue" and state.rescues:
             actions = self._rescued(attempt, state, user)
         elif kind == "sample":
-            actions = self._watched(state, at) or self._widen(attempt, connection, user, at)
+            newest = state.samples[-1 - len(event.earlier) :]
+            actions = self._watched(state, newest, at)
+            actions = actions or self._widen(attempt, connection, user, at)
         return actions or self._prevent(attempt, connection, kind, user, at)
 
     def tick(self, at: float) -> list[Action]:
@@ -133,18 +137,20 @@ class Ordering:
             self._healing.widened(note)
         return [*said, Say(note)]
 
-    def _watched(self, state: RunState, at: float) -> list[Action]:
-        """Whether what was ordered is in force, as far as this window shows."""
-        sent, kept, place = self._sent, self._kept, state.place
-        if sent is not None and sent.is_late(place.step):
+    def _watched(self, state: RunState, windows: Sequence[Sample], at: float) -> list[Action]:
+        """Whether what was ordered is in force, as far as these windows show."""
+        sent, kept = self._sent, self._kept
+        if sent is not None and sent.is_late(state.place.step):
             return self._fail(sent, "it was acknowledged, and is not in force", at)
         largest = state.spec.image_size_max if state.spec is not None else None
-        side = max(place.height or 0, place.width or 0)
-        if kept is None or sent is not None or largest is None or place.phase not in _WORKING:
+        if kept is None or sent is not None or largest is None:
             return []
-        if (place.step or 0) > self._since_step and side > largest:
-            self._kept = None
-            return self._fail(kept, f"a batch of {side} px came, over {largest} px", at)
+        for place in (each.place for each in windows):
+            side = max(place.height or 0, place.width or 0)
+            since = (place.step or 0) > self._since_step
+            if since and place.phase in _WORKING and side > largest:
+                self._kept = None
+                return self._fail(kept, f"a batch of {side} px came, over {largest} px", at)
         return []
 
     def _rescued(self, attempt: Attempt, state: RunState, user: RunSpec) -> list[Action]:
@@ -186,9 +192,11 @@ class Ordering:
     def _prevent(
         self, attempt: Attempt, connection: int, kind: str, user: RunSpec, at: float
     ) -> list[Action]:
+        if not self._preventing.is_told(kind, attempt.states[connection]):
+            return []
         if not self._may_order(attempt, connection):
             return []
-        actions, wanted = self._preventing.heard(attempt, connection, kind, user, self._stopped, at)
+        actions, wanted = self._preventing.heard(attempt, connection, user, self._stopped, at)
         if wanted is None:
             return actions
         plan_id, detail, found = wanted

@@ -20,7 +20,7 @@ from yolowatch.decide.looking import looks
 from yolowatch.decide.prevent import LEAVE, Preventive, foreseen, prevent
 from yolowatch.model.actions import Action, Say
 from yolowatch.model.plan import Refusal
-from yolowatch.model.run import RunSpec
+from yolowatch.model.run import RunSpec, RunState
 
 _TELLING = ("run", "footprints")
 # A young training may fail at any batch; later a look is dear, and what is new in it is little.
@@ -46,21 +46,22 @@ class Preventing:
         self._looked_at = float("-inf")
         self._cannot_leave: int | None = None  # the attempt for which there is no plan
 
+    def is_told(self, kind: str, state: RunState) -> bool:
+        """Whether a message of this kind tells what is to come."""
+        # Before the first batch only an earlier run's law can tell, and what is in use by then.
+        first = kind == "sample" and not state.footprints and state.spec is not None
+        return kind in _TELLING or first
+
     def heard(
         self,
         attempt: Attempt,
         connection: int,
-        kind: str,
         user: RunSpec,
         stopped: Collection[str],
         at: float,
     ) -> tuple[list[Action], Wanted | None]:
-        """(what is to be said, the order that is wanted) after a message of this kind."""
+        """(what is to be said, the order that is wanted) after a message that tells."""
         state, policy = attempt.states[connection], self._healing.acting_policy
-        # Before the first batch only an earlier run's law can tell, and what is in use by then.
-        first = kind == "sample" and not state.footprints and state.spec is not None
-        if kind not in _TELLING and not first:
-            return [], None
         if len(state.footprints) > _YOUNG_FOOTPRINTS and 0 <= at - self._looked_at < _PAUSE_SECONDS:
             return [], None
         self._looked_at = at

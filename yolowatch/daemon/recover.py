@@ -1,20 +1,41 @@
 """What a daemon finds of the runs of one before it: the mementos in the journal.
 
-Each is a run without an end. A memento that cannot be read ends its run with that reason, rather
-than to guess what was to be done.
+Each is a run without an end. A memento that cannot be read, or with which a run cannot be gone on
+with, ends its run with that reason, rather than to guess what was to be done: it must not end each
+daemon that is started after it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from yolowatch.daemon.fleet import Fleet
+from yolowatch.daemon.member import Do
 from yolowatch.daemon.memento import Memento, RunMemento, Told
 from yolowatch.edges import notes, plain, proc
 from yolowatch.edges.journal import Journal
 from yolowatch.model.fold import fold
 from yolowatch.model.run import RunState
+
+
+def restored(fleet: Fleet, journal: Journal, say: Callable[[str], None]) -> Iterator[Sequence[Do]]:
+    """What is to be done about each run that the fleet goes on with; raises StateError."""
+    for run, memento in unfinished(journal, say):
+        try:
+            wanted = fleet.restore(run, memento)
+        except Exception:
+            fleet.drop(run)
+            journal.end_run(run, None, "abandoned: an internal error of yolowatch")
+            journal.forget_memento(run)
+            say(
+                f"run {run} is abandoned, and trains on without being watched: an internal error "
+                f"of yolowatch, please report it: {traceback.format_exc()}"
+            )
+        else:
+            yield wanted
 
 
 def unfinished(journal: Journal, say: Callable[[str], None]) -> Iterator[tuple[str, RunMemento]]:

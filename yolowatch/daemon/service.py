@@ -51,8 +51,8 @@ from yolowatch.model.plan import Policy
 from yolowatch.model.service import ServiceConfig
 
 _encode: Callable[[str, Mapping[str, Any]], bytes] = wire.encode
-_QUEUE_EVENTS, _TICK_SECONDS = 8192, 0.5
-_PUBLISH_SECONDS = 1.0  # nobody scrapes more often
+_QUEUE_EVENTS, _TICK_SECONDS = 2048, 0.5
+_PUBLISH_SECONDS = 2.0  # nobody scrapes more often
 _WORKERS = 16  # runs whose remediations can be on their way at once
 
 
@@ -150,8 +150,8 @@ class _Service:
         self._front.serve(config.metrics, config.web_config, self._publisher)
 
     def run(self) -> int:
-        for run, memento in recover.unfinished(self._journal, lambda text: say(None, text)):
-            self._performer.perform(self.fleet.restore(run, memento))
+        for wanted in recover.restored(self.fleet, self._journal, partial(say, None)):
+            self._performer.perform(wanted)
         self._front.recovered()
         self._listener.start()
         self._control.start()
@@ -181,6 +181,8 @@ class _Service:
             case events.ConfigChanged():
                 self._controller.reconfigured(event)
             case _:
+                if isinstance(event, events.ProcessExited):
+                    self._listener.hurry()
                 self._performer.perform(self.fleet.step(event))
 
     def _surroundings(self) -> Surroundings:

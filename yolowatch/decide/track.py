@@ -8,7 +8,7 @@ clock) begins anew: of a process that was started again under the same number no
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from yolowatch.model.run import Memory, Sample
 
@@ -78,13 +78,17 @@ def _fold_one(track: Track, sample: Sample) -> Track:
 
 
 def _begins_anew(last: Sample, sample: Sample) -> bool:
-    pairs = (
-        (last.at, sample.at),
-        (last.place.step, sample.place.step),
-        (last.memory.retries, sample.memory.retries),
-        (last.memory.ooms, sample.memory.ooms),
+    before, now = last.memory, sample.memory
+    return (
+        sample.at < last.at
+        or _fell(last.place.step, sample.place.step)
+        or _fell(before.retries, now.retries)
+        or _fell(before.ooms, now.ooms)
     )
-    return any(a is not None and b is not None and b < a for a, b in pairs)
+
+
+def _fell(before: int | None, now: int | None) -> bool:
+    return before is not None and now is not None and now < before
 
 
 def _retries(track: Track, last: Sample | None, sample: Sample) -> int:
@@ -104,17 +108,15 @@ def _epochs(epochs: tuple[Epoch, ...], sample: Sample) -> tuple[Epoch, ...]:
         epochs = ()
     if not epochs or number != epochs[-1].number:
         epochs = (*epochs, Epoch(number))[-MOST_EPOCHS:]
-    now = epochs[-1]
-    return (
-        *epochs[:-1],
-        replace(
-            now,
-            floor_bytes=_least(now.floor_bytes, sample.allocated_min_bytes),
-            ceiling_bytes=_most(now.ceiling_bytes, _highest(sample)),
-            boxes=_most(now.boxes, sample.place.boxes),
-            capacity_bytes=sample.memory.capacity_bytes,
-        ),
+    before = epochs[-1]
+    now = Epoch(
+        number,
+        floor_bytes=_least(before.floor_bytes, sample.allocated_min_bytes),
+        ceiling_bytes=_most(before.ceiling_bytes, _highest(sample)),
+        boxes=_most(before.boxes, sample.place.boxes),
+        capacity_bytes=sample.memory.capacity_bytes,
     )
+    return epochs if now == before else (*epochs[:-1], now)
 
 
 def _highest(sample: Sample) -> int | None:
@@ -129,10 +131,8 @@ def used_bytes(sample: Sample) -> int | None:
 
 
 def _least(a: int | None, b: int | None) -> int | None:
-    known = [each for each in (a, b) if each is not None]
-    return min(known) if known else None
+    return b if a is None else a if b is None else min(a, b)
 
 
 def _most(a: int | None, b: int | None) -> int | None:
-    known = [each for each in (a, b) if each is not None]
-    return max(known) if known else None
+    return b if a is None else a if b is None else max(a, b)

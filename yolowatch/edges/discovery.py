@@ -85,10 +85,10 @@ class Discovery:
         sight = self._worth_a_hook(argv)
         if sight is None or key.pid == os.getpid() or self._is_worker(key.pid, argv):
             return True
-        if not _holds(key.pid):
-            return False  # torch may be loaded yet
         if _is_supervised(key.pid):
             return True
+        if not _holds(key.pid):
+            return False  # torch may be loaded yet
         return self._post(TrainingSeen(key, uid, argv, sight, self._clock.monotonic()))
 
     def _is_worker(self, pid: int, argv: tuple[str, ...]) -> bool:

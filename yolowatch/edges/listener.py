@@ -2,10 +2,7 @@
 
 The kernel says who the peer is; `hook.wire` says whether a message is well formed; nothing here
 acts on what it means. A peer that floods, stalls or sends rubbish costs its own connection only.
-
-When the queue is full, samples and footprints are dropped and counted, since the next one replaces
-them. Everything else is held back and reading stops until there is room: then the peers' socket
-buffers fill, and a hook drops and counts rather than waits.
+What happens when the queue is full stands in `turn`.
 """
 
 from __future__ import annotations
@@ -23,20 +20,22 @@ from typing import Any
 
 from yolowatch.edges import proc
 from yolowatch.edges.clock import Clock
+from yolowatch.edges.turn import Turn
 from yolowatch.errors import AddressError
 from yolowatch.hook import wire
 from yolowatch.model.actions import Order
-from yolowatch.model.events import Event, HookConnected, HookGone, HookMessage, HookRefused, Post
+from yolowatch.model.events import HookConnected, HookGone, HookMessage, HookRefused, Post
 from yolowatch.model.identity import ProcessKey
 
-DROPPABLE_KINDS = ("sample", "footprints")
-
 _PEER_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
-_MESSAGES_PER_TURN = 64  # so that one flooding peer cannot starve the others
+_TRUNCATED = int(socket.MSG_TRUNC)  # the flag itself is an enum, whose `&` takes longer than a call
+# So that one flooding peer cannot starve the others, nor those who connect those who are connected.
+_MESSAGES_PER_TURN, _CONNECTIONS_PER_TURN = 64, 64
 _RETRY_SECONDS = 0.01
 # Between two turns: waking this thread and the one behind the queue costs more than a message does,
-# and no peer gets more than its messages of a turn read in it.
-_BREATH_SECONDS = 0.05
+# and no peer gets more than its messages of a turn read in it. What a process said before its end
+# stays in the kernel's queue meanwhile, and `hurry` has it read at once.
+_BREATH_SECONDS = 0.5
 # Shorter after a turn in which one peer had this many messages, before the kernel's queue is full,
 # and while a training is young: who it is must be seen before it fails, and orders must be quick.
 _MANY, _SHORT_BREATH_SECONDS = 8, 0.02
@@ -67,8 +66,8 @@ class Listener:
     """A listening socket at `path`, open to processes of `uids` only; None is everybody's.
 
     `handed` is one that listens there already and outlives this listener: a service manager's.
-    Raises AddressError where it cannot listen there. `dropped` counts messages lost to a full
-    queue, `refused` connections that were not accepted or were cut.
+    Raises AddressError where it cannot listen there. `refused` counts connections that were not
+    accepted or were cut.
     """
 
     def __init__(
@@ -84,14 +83,14 @@ class Listener:
         self.path = path
         self._is_ours = handed is None  # else its address stays when this listener goes
         self.beat: Callable[[], None] = lambda: None  # called by the thread every few seconds
-        self.dropped = 0
         self.refused = 0
-        self._post, self._uids, self._clock, self._bounds = post, uids, clock, bounds
+        self._uids, self._clock, self._bounds = uids, clock, bounds
         self._lock = threading.Lock()  # a socket is never closed while `send` uses its number
         self._peers: dict[int, _Peer] = {}
         self._last_connection, self._hurried_until = 0, float("-inf")
         self._told: set[tuple[int | None, str]] = set()
-        self._closing = threading.Event()
+        self._closing, self._hurried = threading.Event(), threading.Event()
+        self._turn = Turn(post, self._closing)
         self._thread: threading.Thread | None = None
         mode = 0o666 if uids is None else 0o600
         self._socket = handed or _listening_socket(path, bounds.connections, mode)
@@ -99,6 +98,11 @@ class Listener:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._socket, selectors.EVENT_READ)
         self._selector.register(self._wake, selectors.EVENT_READ)
+
+    @property
+    def dropped(self) -> int:
+        """How many messages were lost to a full queue."""
+        return self._turn.dropped
 
     @property
     def connections(self) -> int:
@@ -116,12 +120,18 @@ class Listener:
             most = 0
             for key, _ in self._selector.select(_BEAT_SECONDS):
                 if key.fileobj is self._socket:
-                    self._accept()
+                    self._accept_waiting()
                 elif key.data is not None:
                     most = max(most, self._read(key.data))
+            self._turn.hand_on()
             self.beat()
-            hurried = most >= _MANY or self._clock.monotonic() < self._hurried_until
-            self._clock.sleep(_SHORT_BREATH_SECONDS if hurried else _BREATH_SECONDS)
+            quick = most >= _MANY or self._clock.monotonic() < self._hurried_until
+            self._hurried.wait(_SHORT_BREATH_SECONDS if quick else _BREATH_SECONDS)
+            self._hurried.clear()
+
+    def hurry(self) -> None:
+        """Read now what was sent: a process has ended, and its last words say why."""
+        self._hurried.set()
 
     def send(self, connection: int, message: bytes) -> bool:
         """Hand an order to a hook from any thread, never blocking.
@@ -148,6 +158,7 @@ class Listener:
         if self._closing.is_set():
             return
         self._closing.set()
+        self._hurried.set()
         os.eventfd_write(self._wake, 1)
         if self._thread is not None:
             self._thread.join()
@@ -161,14 +172,20 @@ class Listener:
         if self._is_ours:
             self.path.unlink(missing_ok=True)
 
-    def _accept(self) -> None:
+    def _accept_waiting(self) -> None:
+        for _ in range(_CONNECTIONS_PER_TURN):
+            if not self._accept():
+                return
+
+    def _accept(self) -> bool:
+        """Take one connection, if one waits; whether there may be more."""
         try:
             accepted, _ = self._socket.accept()
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                 # The connection stays in the backlog, so the selector would report it at once.
                 self._closing.wait(_RETRY_SECONDS)
-            return
+            return False
         accepted.setblocking(False)
         credentials = accepted.getsockopt(
             socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size
@@ -185,7 +202,7 @@ class Listener:
         if reason is not None or process is None:
             accepted.close()
             self._refuse(reason or "", pid if pid > 0 else None)
-            return
+            return True
         self._last_connection += 1
         self._hurried_until = self._clock.monotonic() + _YOUNG_SECONDS
         peer = _Peer(self._last_connection, process, accepted)
@@ -195,7 +212,8 @@ class Listener:
         parent_pid = proc.parent_pid(pid)
         parent = proc.process_key(parent_pid) if parent_pid else None
         above = proc.parent_pid(parent.pid) if parent is not None else None
-        self._post_surely(HookConnected(process, uid, peer.connection, parent, above))
+        self._turn.hear(HookConnected(process, uid, peer.connection, parent, above))
+        return True
 
     def _read(self, peer: _Peer) -> int:
         """Take what it has sent; how many messages that were."""
@@ -214,7 +232,7 @@ class Listener:
             if not data:
                 self._disconnect(peer)
                 return count
-            if not self._take(peer, data, bool(flags & socket.MSG_TRUNC)):
+            if not self._take(peer, data, bool(flags & _TRUNCATED)):
                 self._disconnect(peer)
                 return count
         return _MESSAGES_PER_TURN
@@ -235,11 +253,8 @@ class Listener:
                 return True
             self._refuse(f"{peer.bad_messages} bad messages, the last: {error}", peer.process.pid)
             return False
-        message = HookMessage(peer.connection, peer.process, kind, fields, self._clock.monotonic())
-        if kind not in DROPPABLE_KINDS:
-            self._post_surely(message)
-        elif not self._post(message):
-            self.dropped += 1
+        at = self._clock.monotonic()
+        self._turn.hear(HookMessage(peer.connection, peer.process, kind, fields, at))
         return True
 
     def _disconnect(self, peer: _Peer) -> None:
@@ -247,7 +262,7 @@ class Listener:
         with self._lock:
             del self._peers[peer.connection]
             peer.socket.close()
-        self._post_surely(HookGone(peer.connection, peer.process, self._clock.monotonic()))
+        self._turn.hear(HookGone(peer.connection, peer.process, self._clock.monotonic()))
 
     def _refuse(self, reason: str, pid: int | None) -> None:
         """Report a refusal, the same one of the same process only once; all are counted."""
@@ -257,12 +272,7 @@ class Listener:
         if len(self._told) >= _REMEMBERED_REFUSALS:
             self._told.clear()
         self._told.add((pid, reason))
-        self._post(HookRefused(reason, pid, self._clock.monotonic()))
-
-    def _post_surely(self, event: Event) -> None:
-        while not self._post(event):
-            if self._closing.wait(_RETRY_SECONDS):
-                return
+        self._turn.hear(HookRefused(reason, pid, self._clock.monotonic()))
 
 
 def _listening_socket(path: Path, backlog: int, mode: int) -> socket.socket:

@@ -51,6 +51,13 @@ def _names(kind: type[Any]) -> tuple[str, ...]:
     return tuple(each.name for each in dataclasses.fields(kind))
 
 
+@functools.cache
+def _hints(kind: type[Any]) -> tuple[tuple[str, Any], ...]:
+    """Name and type of each field; to read the annotations takes longer than to use them."""
+    found = typing.get_type_hints(kind)
+    return tuple((each.name, found[each.name]) for each in dataclasses.fields(kind))
+
+
 def _read(kind: Any, value: Any) -> Any:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
@@ -61,9 +68,8 @@ def _read(kind: Any, value: Any) -> Any:
     if origin is tuple:  # only tuple[X, ...]: the model has no other
         return tuple(_read(arguments[0], each) for each in value)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        known = [each.name for each in dataclasses.fields(kind) if each.name in value]
-        return kind(**{name: _read(hints[name], value[name]) for name in known})
+        known = [(name, hint) for name, hint in _hints(kind) if name in value]
+        return kind(**{name: _read(hint, value[name]) for name, hint in known})
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind(value)
     return value

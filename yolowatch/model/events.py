@@ -45,13 +45,18 @@ class HookConnected:
 
 @dataclass(frozen=True)
 class HookMessage:
-    """One message that `hook.wire` found well formed; what it says is still the peer's word."""
+    """One message that `hook.wire` found well formed; what it says is still the peer's word.
+
+    `earlier` are the windows that the same peer sent just before this one, oldest first, where they
+    were read together: near danger there are ten a second.
+    """
 
     connection: int
     process: ProcessKey
     kind: str
     fields: Mapping[str, Any]
     at: float
+    earlier: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)

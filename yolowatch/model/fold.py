@@ -6,7 +6,7 @@ checked, and never turns an unknown value into zero.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -38,6 +38,7 @@ MAX_ACKS = 16
 _PLACE_FIELDS = tuple(f.name for f in fields(Place))
 _MEMORY_FIELDS = tuple(f.name for f in fields(Memory))
 _SPEC_FIELDS = tuple(f.name for f in fields(RunSpec))
+_WINDOW_FIELDS = ("seconds", "steps", "allocated_min_bytes", "allocated_max_bytes")
 
 
 def _place(message: Fields) -> Place:
@@ -48,10 +49,14 @@ def _memory(message: Fields) -> Memory:
     return Memory(*map(message.get, _MEMORY_FIELDS))
 
 
-def fold(state: RunState, kind: str, message: Fields, at: float) -> RunState:
-    """The state after one more message of a hook, received at `at` (the daemon's clock)."""
-    if kind == "sample":
-        return _fold_sample(state, message, at)  # first: nearly all messages are samples
+def fold(
+    state: RunState, kind: str, message: Fields, at: float, earlier: Sequence[Fields] = ()
+) -> RunState:
+    """The state after one more message of a hook, received at `at` (the daemon's clock); `earlier`
+    are the windows before it that were received together with it, oldest first.
+    """
+    if kind == "sample":  # first: nearly all messages are samples
+        return _fold_samples(state, (*earlier, message), at)
     state = replace(state, messages=state.messages + 1)
     if kind == "hello":
         return replace(
@@ -121,25 +126,30 @@ def _rank(message: Fields) -> Rank | None:
     return Rank(number, ranks, message.get("local_world_size"), message.get("max_restarts"))
 
 
-def _fold_sample(state: RunState, message: Fields, at: float) -> RunState:
-    sample = Sample(
-        at=at,
-        place=_place(message),
-        memory=_memory(message),
-        seconds=message.get("seconds"),
-        steps=message.get("steps"),
-        allocated_min_bytes=message.get("allocated_min_bytes"),
-        allocated_max_bytes=message.get("allocated_max_bytes"),
-    )
+def _fold_samples(state: RunState, messages: Sequence[Fields], at: float) -> RunState:
+    last = messages[-1]
+    samples = [
+        Sample(then, _place(each), _memory(each), *map(each.get, _WINDOW_FIELDS))
+        for then, each in zip(_moments(state, messages, at), messages, strict=True)
+    ]
     return _evolved(
         state,
-        messages=state.messages + 1,
-        place=sample.place,
-        memory=sample.memory,
-        dropped=max(state.dropped, message.get("dropped", 0)),
-        faults=max(state.faults, message.get("faults", 0)),
-        samples=(*state.samples, sample)[-MAX_SAMPLES:],
+        messages=state.messages + len(samples),
+        place=samples[-1].place,
+        memory=samples[-1].memory,
+        dropped=max(state.dropped, last.get("dropped", 0)),
+        faults=max(state.faults, last.get("faults", 0)),
+        samples=(*state.samples, *samples)[-MAX_SAMPLES:],
     )
+
+
+def _moments(state: RunState, messages: Sequence[Fields], at: float) -> list[float]:
+    """When each window ended; those that were received together, at `at`, followed each other."""
+    count, known = len(messages), state.samples
+    told = sum(each.get("seconds") or 0.0 for each in messages)
+    passed = max(at - known[-1].at, 0.0) if known else 0.0
+    each_took = min(told, passed) / count
+    return [at - each_took * (count - number) for number in range(1, count + 1)]
 
 
 def _evolved(state: RunState, **changes: Any) -> RunState:
