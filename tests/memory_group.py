@@ -28,7 +28,8 @@ def memory_group(limit_bytes: int | None) -> Iterator[Path | None]:
         yield made
     finally:
         if made is not None:
-            for folder in sorted((made, *made.rglob("*/")), key=lambda each: -len(each.parts)):
+            inner = [each for each in made.rglob("*") if each.is_dir()]
+            for folder in (*sorted(inner, key=lambda each: -len(each.parts)), made):
                 settle(functools.partial(_removed, folder))
 
 

@@ -8,6 +8,7 @@ shipped: the unprivileged core asks the helper, and systemd starts the next atte
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -40,13 +41,18 @@ PATIENCE_SECONDS = 240
 LIMIT_BYTES = 900 << 20
 
 
+def folders(python: Path) -> list[Path]:
+    """Where this Python and its packages lie; Debian's own the machine has itself."""
+    question = "import json, sys; print(json.dumps([sys.prefix, sys.base_prefix, *sys.path]))"
+    said = json.loads(subprocess.check_output([python, "-c", question], text=True))
+    found = {Path(each) for each in said if os.path.isdir(each)} - {Path("/usr")}
+    outer = [each for each in found if not found.intersection(each.parents)]
+    return [each for each in outer if not each.is_relative_to("/usr/lib")]
+
+
 @pytest.fixture(scope="module")
 def booted(trainer_python: Path) -> Iterator[Machine]:
-    question = "import sys; print(sys.base_prefix)"
-    prefix = Path(subprocess.check_output([trainer_python, "-c", question], text=True).strip())
-    shown = [trainer_python.parents[2]]
-    if prefix != Path("/usr"):  # Debian's own Python the machine has itself
-        shown.append(prefix)
+    shown = folders(trainer_python)
     with machine(carried, shown) as found:
         for path in shown:
             for parent in path.parents:  # alice may pass
