@@ -175,7 +175,7 @@ def test_a_real_training_is_healed_by_the_successor_of_a_killed_daemon(
     assert (training.run()["user"], training.run()["mode"]) == ("alice", "auto")
 
     before, trained = main_pid(booted), len(training.trained("batch"))
-    booted.run("systemctl kill -s KILL yolowatch")
+    booted.run("systemctl kill --kill-whom=main -s KILL yolowatch")
     training.wait(lambda: main_pid(booted) != before and training.run().get("run") == run)
     assert len(training.trained("batch")) > trained
     assert [start["pid"] for start in training.trained("start")] == [first]
