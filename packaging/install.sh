@@ -28,7 +28,7 @@ printf 'home = %s\ninclude-system-site-packages = false\nversion = %s\n' \
 ln -s "$TARGET_PYTHON" "$root/bin/python"
 "$BUILD_PYTHON" -m pip --disable-pip-version-check --quiet install --no-compile --no-warn-script-location \
     --python-version "$version" --only-binary=:all: --implementation cp \
-    --target "$DESTDIR$packages" "$wheel[notify]"
+    --target "$DESTDIR$packages" "$wheel[notify,otlp]"
 rm -rf "$DESTDIR$packages/bin" "$DESTDIR$packages"/*.dist-info/direct_url.json
 
 for name in yolowatch yolowatch-helper; do

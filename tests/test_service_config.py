@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.parse
 from dataclasses import fields, replace
 
 import pytest
@@ -15,6 +16,7 @@ from yolowatch.errors import ConfigError
 from yolowatch.model.attach import AttachPolicy
 from yolowatch.model.notifications import Notifications
 from yolowatch.model.plan import Policy
+from yolowatch.model.push import Otlp
 from yolowatch.model.service import MODES, DirectoryRule, ServiceConfig, UserRule
 
 EVERYTHING = """
@@ -23,6 +25,11 @@ attach: preloaded
 metrics: "[::1]:9480"
 web_config: /etc/yolowatch/web.yaml
 notifications: {urls: ["json://ann:word@host/hook"], about: person, group_seconds: 5, per_hour: 3}
+otlp:
+  endpoint: https://collector:4318/v1/metrics
+  every_seconds: 30
+  headers_file: /etc/yolowatch/otlp.headers
+  ca_file: /etc/ssl/site.pem
 control_group: gpu-operators
 state_dir: /var/lib/yolowatch
 minimum_uid: 500
@@ -55,6 +62,12 @@ def test_everything_can_be_said() -> None:
         metrics="[::1]:9480",
         web_config="/etc/yolowatch/web.yaml",
         notifications=Notifications(("json://ann:word@host/hook",), "person", 5.0, 3),
+        otlp=Otlp(
+            "https://collector:4318/v1/metrics",
+            30.0,
+            "/etc/yolowatch/otlp.headers",
+            "/etc/ssl/site.pem",
+        ),
         control_group="gpu-operators",
         state_dir="/var/lib/yolowatch",
         minimum_uid=500,
@@ -89,6 +102,81 @@ def test_a_bad_url_is_never_shown(urls: str) -> None:
         read(f"notifications: {{urls: {urls}}}")
     assert "s3cr3t-word" not in str(caught.value)
     assert "urls" in str(caught.value)
+
+
+def test_where_to_push_is_read_key_by_key() -> None:
+    push = "otlp: {endpoint: 'http://[::1]:4318/v1/metrics', headers_file: /etc/headers}"
+    found = read(push, "otlp: {every_seconds: 15}").otlp
+    assert found == Otlp("http://[::1]:4318/v1/metrics", 15.0, "/etc/headers")
+    assert read(push, "otlp: {endpoint: none, headers_file: none}").otlp == Otlp()
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ("http://host:4318/", "0.yaml: otlp must be a mapping with endpoint."),
+        ("{endpiont: x}", "0.yaml: otlp has the unknown key 'endpiont': did you mean 'endpoint'?"),
+        ("{endpoint: 'host:4318'}", "otlp: endpoint must be the whole URL, https://HOST:PORT/PATH"),
+        ("{endpoint: 'ftp://host/'}", "otlp: endpoint must be the whole URL"),
+        ("{endpoint: 'http://host:4318'}", "otlp: endpoint must be the whole URL"),
+        ("{endpoint: 'http://host:70000/v1/metrics'}", "otlp: endpoint must be the whole URL"),
+        ("{endpoint: 'http://host:0/v1/metrics'}", "otlp: endpoint must be the whole URL"),
+        ("{endpoint: 'http://[:::]:4318/'}", "otlp: endpoint must be the whole URL"),
+        ("{endpoint: 'http://a..b:4318/'}", "otlp: endpoint must be the whole URL"),
+        ("{endpoint: 'http://höst:4318/'}", "otlp: endpoint must be the whole URL"),
+        ("{endpoint: ['http://host/']}", "otlp: endpoint must be the whole URL"),
+        ('{endpoint: "http://host/a\\nX: y"}', "otlp: endpoint must be the whole URL"),
+        ("{every_seconds: 0}", "otlp: every_seconds must be seconds from 5 to 3600, not 0."),
+        ("{every_seconds: 1m}", "otlp: every_seconds must be seconds from 5 to 3600, not '1m'."),
+        ("{headers_file: headers}", "headers_file must be an absolute path or none"),
+        ("{ca_file: 7}", "otlp: ca_file must be an absolute path or none, not 7."),
+        (
+            "{endpoint: 'http://collector:4318/v1/metrics', headers_file: /etc/headers}",
+            "otlp: headers_file would be sent for everybody to read: write an endpoint that begins",
+        ),
+        ("{endpoint: 'http://127.0.0.1.evil.org/', headers_file: /h}", "for everybody to read"),
+    ],
+)
+def test_where_to_push_is_right_or_a_sentence(said: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        read(f"otlp: {said}")
+    assert sentence in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://ann:s3cr3t-word@host/v1", "https://host/v1?key=s3cr3t-word", "s3cr3t-word@h"]
+)
+def test_a_password_is_no_part_of_an_endpoint(url: str) -> None:
+    with pytest.raises(ConfigError, match="belongs in headers_file") as raised:
+        read(f"otlp: {{endpoint: '{url}'}}")
+    assert "s3cr3t-word" not in str(raised.value)
+
+
+def test_the_file_of_headers_is_read_line_by_line() -> None:
+    text = "# of the site\n\nAuthorization: Bearer a b\nX-Scope-OrgID:lab\n"
+    assert config.headers(text, "h") == (("Authorization", "Bearer a b"), ("X-Scope-OrgID", "lab"))
+    assert config.headers("", "h") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("s3cr3t-word", "h, line 1 must be NAME: VALUE"),
+        ("a: b\ns3cr3t word: x", "h, line 2 must be NAME: VALUE"),
+        ("Authorization: s3cr3t-word\x07", "h, line 1 must be NAME: VALUE"),
+        ("Authorization: s3cr3t-wörd", "h, line 1 must be NAME: VALUE"),
+        ("Authorization:", "h, line 1 must be NAME: VALUE"),
+        ("Content-Length: 7", "h, line 1 sets a header that yolowatch sets itself."),
+        ("host: s3cr3t-word", "h, line 1 sets a header that yolowatch sets itself."),
+        ("a: b\n" * 40, "h must have at most 32 headers."),
+    ],
+)
+def test_a_bad_header_is_never_shown(text: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        config.headers(text, "h")
+    assert str(raised.value).startswith(sentence)
+    assert "s3cr3t" not in str(raised.value)
 
 
 def test_a_later_document_replaces_values_and_adds_rules() -> None:
@@ -170,7 +258,19 @@ def test_a_value_without_end_is_quoted_in_part() -> None:
     assert len(str(raised.value)) < 500
 
 
-_LINES = st.from_regex(r"(mode|users|directories|policy): .*", fullmatch=True)
+_LINES = st.from_regex(r"(mode|users|directories|policy|otlp): .*", fullmatch=True)
+
+
+@given(st.from_regex(r"https?://[\[\]a-z0-9:._/-]{1,40}/", fullmatch=True))
+def test_any_endpoint_that_is_taken_can_be_asked_for(url: str) -> None:
+    try:
+        found = read(f"otlp: {{endpoint: '{url}'}}").otlp.endpoint
+    except ConfigError:
+        return
+    parts = urllib.parse.urlsplit(found or "")
+    assert parts.hostname
+    assert parts.port != 0
+    assert parts.path
 
 
 @given(st.text(max_size=200) | _LINES)

@@ -29,6 +29,9 @@ SERIES = FAMILIES | {
 NOT_SHOWN: dict[str, str] = {
     "yolowatch_remediation_timestamp_seconds": "for the alert that informs of a resumed run",
     "yolowatch_live_changes_total": "rare, and told by the receipt and the incident's page",
+    "yolowatch_otlp_pushes_total": "a box that is scraped pushes nothing",
+    "yolowatch_otlp_push_failures_total": "likewise; a failure is in the daemon's log",
+    "yolowatch_otlp_push_timestamp_seconds": "likewise",
 }
 """Metrics that no dashboard shows, each with its reason."""
 GRAFANAS_OWN = {"__all", "__rate_interval", "__range", "__url_time_range", "__value", "__data"}

@@ -13,6 +13,7 @@ from yolowatch.metrics.snapshot import MetricsSnapshot, RunMetrics, SelfMetrics,
 from yolowatch.model.device import DeviceReading, DeviceUser, EccErrors
 from yolowatch.model.forecast import Outlook
 from yolowatch.model.host import HostMemory, RunHost
+from yolowatch.model.push import Pushes
 
 GIB = 1 << 30
 OWN = SelfMetrics(
@@ -30,6 +31,7 @@ OWN = SelfMetrics(
     scrapes=4,
     scrape_seconds=0.125,
     scrape_errors=0,
+    pushes=Pushes(10, 2, 1_770_000_590.0),
 )
 FULL = MetricsSnapshot(
     OWN,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from yolowatch import config
 from yolowatch.commands.base import print_json
-from yolowatch.edges import http_access
+from yolowatch.edges import http_access, otlp
 from yolowatch.edges.config_files import read_documents
 from yolowatch.edges.statedir import SYSTEM_CONFIG
 from yolowatch.model.plan import Policy
@@ -53,6 +53,7 @@ or names the file, the key and what it may be, and ends with 121.
         found = config.service(documents)
         if found.web_config is not None:
             http_access.load(Path(found.web_config))  # with its certificates
+        otlp.check(found.otlp)
         self._say(arguments, [name for name, _ in documents], _figures(found))
         return 0
 
@@ -73,6 +74,7 @@ def _figures(found: ServiceConfig) -> dict[str, object]:
         "metrics": found.metrics,
         "web_config": found.web_config,
         "notification targets": len(found.notifications.urls),
+        "otlp": found.otlp.endpoint,
         "rules of users": len(found.users),
         "rules of directories": len(found.directories),
     }

@@ -9,6 +9,7 @@ from enum import Enum
 from yolowatch import config
 from yolowatch.decide.rules import OPT_OUT_NAME
 from yolowatch.edges.config_files import DROP_INS
+from yolowatch.model.push import Otlp
 from yolowatch.model.service import ServiceConfig
 
 _HEAD = f"""\
@@ -81,6 +82,8 @@ def page() -> str:
 def _shown(value: object) -> str:
     if isinstance(value, Enum):
         value = value.value
+    if isinstance(value, Otlp):
+        return value.endpoint or "none"
     if isinstance(value, str | float | int):
         return f"{value:g}" if isinstance(value, float) else str(value)
     return "none" if not value else "see there"

@@ -11,7 +11,7 @@ from yolowatch import config
 from yolowatch.commands import asking
 from yolowatch.commands.base import print_json
 from yolowatch.decide.diagnose import diagnose
-from yolowatch.edges import control_client, examining, http_access, scraping
+from yolowatch.edges import control_client, examining, http_access, otlp, scraping
 from yolowatch.edges.certificates import trouble_of
 from yolowatch.edges.clock import SystemClock
 from yolowatch.edges.config_files import Documents, read_documents
@@ -163,7 +163,9 @@ def _configuration(
         path = SYSTEM_CONFIG
     try:
         documents: Documents = () if path is None else read_documents(path)
-        return path, None, config.service(documents)
+        found = config.service(documents)
+        otlp.check(found.otlp)
+        return path, None, found
     except ConfigError as error:
         return path, str(error), ServiceConfig()
 

@@ -14,6 +14,8 @@ from typing import Any
 
 from yolowatch.config.notifications import MEANING as NOTIFICATIONS
 from yolowatch.config.notifications import notifications
+from yolowatch.config.otlp import MEANING as OTLP
+from yolowatch.config.otlp import otlp
 from yolowatch.config.policy_file import overlay
 from yolowatch.config.reading import Reader, count, known, mapping, number, text, value, word
 from yolowatch.errors import ConfigError
@@ -47,6 +49,8 @@ def service(documents: Iterable[tuple[str, str]]) -> ServiceConfig:
         if "notifications" in document:
             told = notifications(document["notifications"], name, found.notifications)
             values["notifications"] = told
+        if "otlp" in document:
+            values["otlp"] = otlp(document["otlp"], name, found.otlp)
         found = replace(found, **values)
         users += [(f"{name}: users", rule) for rule in _rules(document, "users", name)]
         directories = [_directory(rule, name) for rule in _rules(document, "directories", name)]
@@ -183,6 +187,7 @@ KEYS: dict[str, tuple[str, str, str]] = {
         "how long after a failure anybody else may start the training again, before yolowatch does",
     ),
     "notifications": ("notifications", "a mapping", NOTIFICATIONS),
+    "otlp": ("otlp", "a mapping", OTLP),
     "policy": ("policy", "a mapping", "what may be changed: the keys of the policy file"),
     "users": (
         "users",

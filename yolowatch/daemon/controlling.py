@@ -17,6 +17,7 @@ from yolowatch.daemon.fleet import Fleet
 from yolowatch.daemon.governing import Governor
 from yolowatch.daemon.member import Do
 from yolowatch.daemon.viewing import fleet_view
+from yolowatch.edges import otlp
 from yolowatch.edges.pausing import Paused, PauseFile
 from yolowatch.errors import ConfigError
 from yolowatch.model import events
@@ -107,6 +108,7 @@ class Controller:
         if trouble is None:
             try:
                 found = config.service(event.documents)
+                otlp.check(found.otlp)
             except ConfigError as error:
                 trouble = str(error)
             else:

@@ -23,7 +23,9 @@ from yolowatch.edges import proc
 from yolowatch.edges.clock import Clock
 from yolowatch.edges.listener import Listener
 from yolowatch.metrics import render
+from yolowatch.metrics.reading import Reading
 from yolowatch.metrics.snapshot import MetricsSnapshot, RunMetrics, SelfMetrics
+from yolowatch.model.push import Pushes
 
 _FRESH_SECONDS = 1.0  # for so long one answer is given to all who ask
 _STALE_SECONDS = 5.0  # and for so long while another is made
@@ -33,7 +35,9 @@ _KEPT_FAILED_SECONDS = 24 * 3600.0
 
 
 class Publisher:
-    """`count` and `publish` are called by the loop, `page` by the threads of the HTTP server."""
+    """`count` and `publish` are called by the loop, `page` by the threads of the HTTP server,
+    `readings` by whoever pushes.
+    """
 
     def __init__(
         self,
@@ -48,7 +52,7 @@ class Publisher:
         self._listener, self._queued, self._clock = listener, queued, clock
         self._heartbeats, self._devices = observers.heartbeats, observers.devices
         self._hosts = observers.hosts
-        self._started_at = clock.wall()
+        self.started_at = clock.wall()
         self._ledgers: dict[str, Ledger] = {}
         self._lock, self._making = threading.Lock(), threading.Lock()
         self._pages: dict[str, tuple[float, render.Page]] = {}
@@ -56,6 +60,7 @@ class Publisher:
         self._cycle_seconds = self._scrape_seconds = 0.0
         self._runs: tuple[RunMetrics, ...] = ()
         self.failures: Callable[[], int] = lambda: 0  # scrapes without an answer; set by the server
+        self.pushes: Callable[[], Pushes] = Pushes  # set by whoever pushes
         self.publish()
 
     def count(self, cycle_seconds: float) -> None:
@@ -92,6 +97,12 @@ class Publisher:
                 self._scrape_seconds += self._clock.monotonic() - began
         return page.content_type, page.body
 
+    def readings(self) -> list[Reading]:
+        """What a scrape would find now, within the same bound."""
+        found, dropped = render.bounded(self._snapshot(), render.MOST_SERIES)
+        self._dropped += dropped
+        return found
+
     def _page(self, accept: str) -> render.Page:
         wanted = render.content_type(accept)
         found = self._made(wanted, _FRESH_SECONDS)
@@ -118,26 +129,28 @@ class Publisher:
         return page if self._clock.monotonic() - made_at < seconds else None
 
     def _make(self, wanted: str, accept: str) -> render.Page:
-        runs, now = self._runs, self._clock.monotonic()
-        snapshot = MetricsSnapshot(
-            self._self_metrics(),
-            runs,
-            self._devices.readings(),
-            self._devices.answers,
-            self._hosts.machine,
-        )
-        page = render.page(snapshot, accept)
+        now = self._clock.monotonic()
+        page = render.page(self._snapshot(), accept)
         self._dropped += page.dropped
         if len(self._pages) >= _MOST_PAGES:  # a client may ask for any version of a format
             self._pages.clear()
         self._pages[wanted] = now, page
         return page
 
+    def _snapshot(self) -> MetricsSnapshot:
+        return MetricsSnapshot(
+            self._self_metrics(),
+            self._runs,
+            self._devices.readings(),
+            self._devices.answers,
+            self._hosts.machine,
+        )
+
     def _self_metrics(self) -> SelfMetrics:
         return SelfMetrics(
             version=__version__,
             python=platform.python_version(),
-            started_at=self._started_at,
+            started_at=self.started_at,
             resident_bytes=proc.resident_bytes(os.getpid()),
             connections=self._listener.connections,
             queue_events=self._queued(),
@@ -150,6 +163,7 @@ class Publisher:
             scrape_seconds=self._scrape_seconds,
             scrape_errors=self.failures(),
             series_dropped=self._dropped,
+            pushes=self.pushes(),
         )
 
 

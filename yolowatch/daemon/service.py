@@ -27,10 +27,11 @@ from yolowatch.daemon.front import Front, all_runs
 from yolowatch.daemon.observing import Observers
 from yolowatch.daemon.performing import Performer, say
 from yolowatch.daemon.publishing import Publisher
+from yolowatch.daemon.pushing import Pushing, resource
 from yolowatch.daemon.reaching import Reacher
 from yolowatch.daemon.surveying import Surveyor
 from yolowatch.decide.discovery import worth_a_hook
-from yolowatch.edges import nvml, proc, statedir, terminal
+from yolowatch.edges import nvml, otlp, proc, statedir, terminal
 from yolowatch.edges.clock import SystemClock
 from yolowatch.edges.config_files import Documents
 from yolowatch.edges.config_watch import ConfigWatch
@@ -83,6 +84,7 @@ class _Service:
         clock = self._clock = SystemClock()
         self._tick_at = self._publish_at = self._clock.monotonic()
         config = options.config
+        otlp.check(config.otlp)
         environment = options.environment or os.environ
         given = options.state_dir or (Path(config.state_dir) if config.state_dir else None)
         state = statedir.state_directory(given, environment)
@@ -143,9 +145,18 @@ class _Service:
         self._publisher = Publisher(
             self._watched, self._listener, self._queue.qsize, self._clock, self._observers
         )
+        told = (partial(say, None), self._thread_failed)
+        self._pushing = Pushing(
+            lambda: self.fleet.config.otlp,
+            self._publisher,
+            resource(config.minimum_uid),
+            self._clock,
+            *told,
+            beat("otlp"),
+        )
+        stack.callback(self._pushing.close)
         signals.on(stack, self._over.set, signal.SIGINT, signal.SIGTERM)
         shown = all_runs(self.fleet, self._controller, self._observers.devices)
-        told = (partial(say, None), self._thread_failed)
         self._front = stack.enter_context(Front(state, self._journal, self._clock, *told, shown))
         self._front.serve(config.metrics, config.web_config, self._publisher)
 
@@ -168,6 +179,7 @@ class _Service:
             if isinstance(event, events.Tick) and event.at >= self._publish_at:
                 self._publish_at = event.at + _PUBLISH_SECONDS
                 self._publisher.publish()
+                self._pushing.turn()
             if isinstance(event, events.Tick):
                 self.manager.alive(event.at, self._controller.sentence)
         self.manager.stopping()

@@ -53,6 +53,9 @@ def _of_self(own: SelfMetrics) -> Known:
     yield "queue_dropped_total", (), own.queue_dropped
     yield "hook_messages_rejected_total", (), own.messages_rejected
     yield "scrape_errors_total", (), own.scrape_errors
+    yield "otlp_pushes_total", (), own.pushes.tried
+    yield "otlp_push_failures_total", (), own.pushes.failed
+    yield "otlp_push_timestamp_seconds", (), own.pushes.taken_at
 
 
 def _of_host(snapshot: MetricsSnapshot) -> Known:

@@ -97,19 +97,24 @@ class _Families(Collector):
 
 
 def families(found: Iterable[Reading]) -> Iterator[Family]:
-    """The readings as families in the table's order.
+    """The readings as families; see `grouped`."""
+    return iter([family for _, family in grouped(found)])
+
+
+def grouped(found: Iterable[Reading]) -> list[tuple[Metric, Family]]:
+    """The readings as families, each with what it is, in the table's order.
 
     Raises UndeclaredMetric for a name, and ValueError for a value or label, that it does not have.
     """
-    grouped: dict[str, Family] = {}
+    made: dict[str, Family] = {}
     for reading in found:
         metric = declared(reading.name)
         if len(reading.labels) != len(metric.labels):
             raise ValueError(f"{metric.name} has the labels {metric.labels}")
-        if metric.name not in grouped:
-            grouped[metric.name] = _family(metric)
-        _add(grouped[metric.name], metric, reading)
-    return iter([grouped[metric.name] for metric in TABLE if metric.name in grouped])
+        if metric.name not in made:
+            made[metric.name] = _family(metric)
+        _add(made[metric.name], metric, reading)
+    return [(metric, made[metric.name]) for metric in TABLE if metric.name in made]
 
 
 def _family(metric: Metric) -> Family:

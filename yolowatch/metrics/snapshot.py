@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from yolowatch.model.device import DeviceReading
 from yolowatch.model.forecast import Outlook
 from yolowatch.model.host import HostMemory, RunHost
+from yolowatch.model.push import Pushes
 from yolowatch.model.run import RunState
 
 
@@ -86,6 +87,7 @@ class SelfMetrics:
     scrape_seconds: float = 0.0
     scrape_errors: int = 0
     series_dropped: int = 0  # until the answer that is being made
+    pushes: Pushes = field(default_factory=Pushes)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ __all__ = [
     "OUTCOMES",
     "RUN_STATES",
     "SECTIONS",
+    "SELF",
     "TABLE",
     "WINDOW_SECONDS",
     "Metric",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from yolowatch.metrics.metric import Metric, Type, counter, gauge
 
 BUILD_INFO = ("version", "python")
-EDGES = ("core", "listener", "devices", "host", "discovery")
+EDGES = ("core", "listener", "devices", "host", "discovery", "otlp")
 
 SELF = (
     Metric("yolowatch_build_info", Type.INFO, "Version of yolowatch and of its Python."),
@@ -42,5 +42,13 @@ SELF = (
     counter(
         "series_dropped",
         "Series that were left out of an answer to keep it bounded.",
+    ),
+    counter("otlp_pushes", "Times that the metrics were sent by OTLP; absent where none are."),
+    counter("otlp_push_failures", "Of these, those that were not taken, or only in part."),
+    gauge(
+        "otlp_push_timestamp_seconds",
+        "When the metrics that were sent by OTLP were last taken whole.",
+        (),
+        "seconds",
     ),
 )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from yolowatch.model.attach import AttachPolicy
 from yolowatch.model.notifications import Notifications
 from yolowatch.model.plan import Policy
+from yolowatch.model.push import Otlp
 
 MODES = ("observe", "recommend", "auto")
 """The most cautious first."""
@@ -47,6 +48,7 @@ class ServiceConfig:
     minimum_uid: int = 1000  # users below it are the system's
     others_grace_seconds: float = 60.0
     notifications: Notifications = field(default_factory=Notifications)
+    otlp: Otlp = field(default_factory=Otlp)
     policy: Policy = field(default_factory=lambda: Policy(mode="recommend"))
     users: tuple[UserRule, ...] = ()
     directories: tuple[DirectoryRule, ...] = ()
