@@ -194,6 +194,7 @@ def test_what_cannot_be_captured_is_observed(scene: Scene) -> None:
     run = scene.adopted(adoption=None, reason="only its own user and root may")
     rule = scene.fleet.members[run].rule
     assert (rule.mode, rule.reason) == ("observe", "only its own user and root may")
+    assert scene.journal.run(run).mode == "observe"
     scene.fail(1, TRAINING)
     assert scene.of(RunStep) == []
 

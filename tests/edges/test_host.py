@@ -13,6 +13,7 @@ import pytest
 
 from yolowatch.daemon.hosts import Hosts
 from yolowatch.edges import host, proc
+from yolowatch.edges.cgroup import is_slice
 from yolowatch.edges.clock import SystemClock
 from yolowatch.model.events import Event, HostSeen
 from yolowatch.model.host import HostMemory, RunHost
@@ -119,6 +120,15 @@ def test_a_limited_control_group(limited: tuple[ProcessKey, int]) -> None:
     assert found.cgroup_limit_bytes == limit
     assert found.cgroup_used_bytes is not None
     assert 0 <= found.cgroup_used_bytes < limit
+    assert host.unit_limit_bytes(process.pid) == limit
+
+
+def test_the_limit_of_a_slice_is_no_units_own() -> None:
+    root = Path("/sys/fs/cgroup")
+    for slices in (root, root / "memory", root / "user.slice/user-7.slice"):
+        assert is_slice(slices), slices
+    for unit in (root / "memory/a.slice/b.service", root / "a.slice/b.scope/c.slice"):
+        assert not is_slice(unit), unit
 
 
 def test_what_cannot_be_read_is_unknown() -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from tests.environments import _cache, _lock, _say
 from tests.hands.strangers import settle
+from tests.memory_group import memory_group
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = "systemd,systemd-sysv,dbus,python3,procps,iproute2"
@@ -26,6 +27,7 @@ yolowatch:x:990:990::/nonexistent:/usr/sbin/nologin
 alice:x:1001:1001::/home/alice:/bin/sh
 bob:x:1002:1002::/home/bob:/bin/sh
 """
+MEMORY = "/sys/fs/cgroup/memory"
 _PACKAGES: list[Path] = []
 
 
@@ -58,6 +60,11 @@ class Machine:
     def says(self, command: str) -> bool:
         """Whether a command ends well in there."""
         return self.run(f"{command} >/dev/null 2>&1 && echo yes", check=False).endswith("yes\n")
+
+    def limits_hold(self) -> bool:
+        """Whether the kernel holds a unit in there to its MemoryMax=."""
+        fills = "python3 -c 'b\"x\" * (1 << 27)'"
+        return not self.says(f"systemd-run -q --wait -p MemoryMax=64M {fills}")
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
         target = self.root / path.lstrip("/")
@@ -108,17 +115,21 @@ def machine(
 ) -> Iterator[Machine]:
     """Boot one whose root directory was prepared; nothing of yolowatch is started.
 
-    It sees the directories `shown` of this machine, at the same paths and read-only.
+    It sees the directories `shown` of this machine, at the same paths and read-only. Where this
+    machine lets it, limits of memory hold in there: see `limits_hold`.
     """
     base = _base()
-    with tempfile.TemporaryDirectory(prefix="yolowatch-machine-", dir=base.parent) as folder:
+    parts = tempfile.TemporaryDirectory(prefix="yolowatch-machine-", dir=base.parent)
+    with parts as folder, memory_group(None) as group:
         root = Path(folder, "root")
+        within = "true" if group is None else f"echo $$ > {group}/cgroup.procs"
         subprocess.run(["cp", "-a", "--reflink=auto", base, root], check=True)
         prepare(root)
         log = Path(folder, "log")
         with log.open("wb") as output:
             container = subprocess.Popen(
-                [*("systemd-nspawn", "-D", str(root), "--boot", "--register=no", "--keep-unit"),
+                [*("sh", "-c", f'{within}; exec "$@"', "sh"),
+                 *("systemd-nspawn", "-D", str(root), "--boot", "--register=no", "--keep-unit"),
                  *("--private-network", "--console=read-only", f"--machine=yw{os.getpid()}"),
                  *(f"--bind-ro={path}" for path in shown)],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
@@ -129,6 +140,9 @@ def machine(
             assert leader is not None, log.read_text()
             booted = Machine(root, leader)
             settle(lambda: booted.says("systemctl is-active dbus.socket"), 60)
+            if group is not None and booted.says(f"test -d {MEMORY}"):
+                # Version 1 is not given to a container; this one's part of it is its own.
+                booted.run(f"mount -o remount,bind,rw {MEMORY} && systemctl daemon-reexec")
             yield booted
         finally:
             container.terminate()  # asks the machine to power off

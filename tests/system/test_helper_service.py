@@ -96,7 +96,7 @@ def test_a_training_outlives_the_service_that_started_it(
     assert confined["NoNewPrivs"] == "1"
     assert int(confined["Seccomp_filters"]) > int(before_it["Seccomp_filters"])
     assert cgroup(booted, int(helper)).endswith("/system.slice/yolowatch-helper.service")
-    for command in ("stop", "restart", "kill -s KILL", "stop"):
+    for command in ("stop", "restart", "kill --kill-whom=main -s KILL", "stop"):
         booted.run(f"systemctl {command} yolowatch-helper.service")
         assert booted.says(f"kill -0 {again}"), command
         assert cgroup(booted, again) == before

@@ -168,7 +168,7 @@ def test_a_killed_daemon_takes_the_training_up_again(booted: Machine) -> None:
     run = runs(booted)[0]["run"]
     inode = booted.run(f"stat -c %i {ADDRESS}")
     before = main_pid(booted)
-    booted.run("systemctl kill -s KILL yolowatch")
+    booted.run("systemctl kill --kill-whom=main -s KILL yolowatch")
     settle(lambda: not is_up(booted))
     assert booted.run(f"stat -c %i {ADDRESS}") == inode
     log = booted.root / "home/alice/train.log"

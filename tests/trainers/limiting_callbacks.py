@@ -2,9 +2,9 @@
 
 Stands next on the path after the hook's own. The limit is what was in use between batches plus PART
 of what a batch took, written to LIMIT_FILE for later attempts; it holds from the second epoch on,
-with FROM_EPOCH from a later one, or with AFTER_BATCHES from that batch of the first. What each
-process really trains with, read from the loop's own variables, is appended to FACTS, one JSON
-object a process.
+with FROM_EPOCH from a later one, or with AFTER_BATCHES from that batch of the first; with WHEN not
+before that file exists. What each process really trains with, read from the loop's own variables,
+is appended to FACTS, one JSON object a process.
 """
 
 import json
@@ -16,6 +16,7 @@ from pathlib import Path
 PART = float(os.environ.get("PART", "0.5"))
 AFTER_BATCHES = int(os.environ.get("AFTER_BATCHES", "0"))
 FROM_EPOCH = int(os.environ.get("FROM_EPOCH", "1"))
+WHEN = Path(os.environ.get("WHEN", "/"))
 
 
 def data(name="VmData"):
@@ -89,7 +90,8 @@ def watch(callbacks):
         elif hook == "on_train_batch_end":
             peak.append(data("VmPeak") - data("VmSize") + data())
         elif hook == "on_train_epoch_start" and (
-            file.exists() or (between and sys._getframe(1).f_locals["epoch"] >= FROM_EPOCH)
+            file.exists()
+            or (between and sys._getframe(1).f_locals["epoch"] >= FROM_EPOCH and WHEN.exists())
         ):
             limit()
 

@@ -176,7 +176,7 @@ class Fleet:
                 self._journal,
                 adoption.argv,
                 adoption.cwd,
-                self.config.mode,
+                rule_of(self.config, self.own_uid, adoption, run_dir, event.reason).mode,
                 self._supervisor,
                 _ignore,
                 event.run,

@@ -13,6 +13,8 @@ import stat
 from collections.abc import Mapping
 
 from yolowatch.edges import proc
+from yolowatch.edges.cgroup import read_cgroups
+from yolowatch.edges.host import unit_limit_bytes
 from yolowatch.errors import CaptureError
 from yolowatch.model.captured import FILE, LOST, NULL, TERMINAL, Captured, Output
 from yolowatch.model.identity import ProcessKey
@@ -73,14 +75,8 @@ def _read(process: ProcessKey, base: str, who: str) -> Captured:
         cgroups=read_cgroups(process.pid),
         stdout=_output(f"{base}/fd/1"),
         stderr=_output(f"{base}/fd/2"),
+        memory_max_bytes=unit_limit_bytes(process.pid),
     )
-
-
-def read_cgroups(pid: int) -> tuple[tuple[str, str], ...]:
-    """Controllers and path of each of a process's control groups; raises OSError."""
-    lines = os.fsdecode(_bytes(f"/proc/{pid}/cgroup")).splitlines()
-    columns = [line.split(":", 2) for line in lines]
-    return tuple((each[1], each[2]) for each in columns if len(each) == 3)
 
 
 def _require_same_namespaces(base: str, who: str, machine: str) -> None:

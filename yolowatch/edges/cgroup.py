@@ -1,16 +1,31 @@
-"""The memory control groups around a process, of both versions of the hierarchy.
+"""The control groups around a process, those of memory in both versions of the hierarchy.
 
 It says which folders they are; what stands in their files is read by whoever needs it.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from yolowatch.edges.capture import read_cgroups
-
 _ROOTS = {1: Path("/sys/fs/cgroup/memory"), 2: Path("/sys/fs/cgroup")}
+
+
+def read_cgroups(pid: int) -> tuple[tuple[str, str], ...]:
+    """Controllers and path of each of a process's control groups; raises OSError."""
+    with open(f"/proc/{pid}/cgroup", "rb") as file:
+        lines = os.fsdecode(file.read()).splitlines()
+    columns = [line.split(":", 2) for line in lines]
+    return tuple((each[1], each[2]) for each in columns if len(each) == 3)
+
+
+def is_slice(group: Path) -> bool:
+    """Whether this folder is a slice's, or the root: what leaves a unit for another one in the same
+    slice is still in there.
+    """
+    root = next(each for each in _ROOTS.values() if group.is_relative_to(each))
+    return all(part.endswith(".slice") for part in group.relative_to(root).parts)
 
 
 def memory_groups(pid: int) -> Iterator[tuple[int, Path]]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from yolowatch.edges import proc
-from yolowatch.edges.cgroup import memory_groups
+from yolowatch.edges.cgroup import is_slice, memory_groups
 from yolowatch.model.host import HostMemory, RunHost
 from yolowatch.model.identity import ProcessKey
 
@@ -62,21 +62,27 @@ def of_processes(processes: Sequence[ProcessKey]) -> RunHost:
     )
 
 
+def unit_limit_bytes(pid: int) -> int | None:
+    """The tightest limit of the groups that `pid` would leave with its unit, not of its slices."""
+    limits = [limit for group, _, limit in _levels(pid) if not is_slice(group)]
+    return min(limits, default=None)
+
+
 def _cgroup(pid: int) -> tuple[int | None, int | None]:
     """What is used of the tightest limit around `pid`, and that limit."""
-    levels = [(limit, used) for used, limit in _levels(pid)]
+    levels = [(limit, used) for _, used, limit in _levels(pid)]
     if not levels:
         return None, None
     limit, used = min(levels, key=lambda level: level[0] - level[1])
     return used, limit
 
 
-def _levels(pid: int) -> Iterator[tuple[int, int]]:
-    """(used, limit) of each memory control group around `pid` that has a limit."""
+def _levels(pid: int) -> Iterator[tuple[Path, int, int]]:
+    """(folder, used, limit) of each memory control group around `pid` that has a limit."""
     for version, group in memory_groups(pid):
         used, limit = (_number(group / name) for name in _FILES[version])
         if used is not None and limit is not None and limit < _UNLIMITED:
-            yield used, limit
+            yield group, used, limit
 
 
 def _shared_memory(pid: int) -> tuple[int | None, int | None]:

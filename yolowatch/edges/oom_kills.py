@@ -2,7 +2,8 @@
 
 A killed process says nothing, and whoever is not its parent does not even learn of the signal. But
 each memory control group counts its dead, of its own limit's failures and of the whole machine's.
-A group may go with its last process, so those above it are kept too: they count for all below.
+A group may go with its last process, so of version 2 those above it are kept too: they count for
+all below. A group of version 1 counts its own processes alone: once it is gone nothing is known.
 Read with no right beyond a reader's; what cannot be read is unknown.
 """
 
@@ -35,7 +36,10 @@ class OomKills:
 
 def oom_kills(pid: int) -> OomKills:
     """The counters around `pid` as they are now; none where its groups cannot be read."""
-    paths = (group / _FILES[version] for version, group in memory_groups(pid))
+    groups = tuple(memory_groups(pid))
+    innermost = next((each for each in groups if each[0] == 1), None)
+    counting = (each for each in groups if each[0] == 2 or each == innermost)
+    paths = (group / _FILES[version] for version, group in counting)
     found = ((path, _count(path)) for path in paths)
     return OomKills(tuple((path, count) for path, count in found if count is not None))
 

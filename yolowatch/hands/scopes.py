@@ -12,7 +12,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from yolowatch.edges.capture import read_cgroups
+from yolowatch.edges.cgroup import read_cgroups
 from yolowatch.edges.clock import Clock
 from yolowatch.errors import LaunchError
 from yolowatch.model.captured import Captured
@@ -61,6 +61,9 @@ def _scope(pid: int, captured: Captured, unit: str, clock: Clock) -> str | None:
     slice_unit = slice_of(captured) if os.geteuid() == 0 else None
     if slice_unit is not None:
         required += ["Slice", "s", slice_unit]
+        count += 1
+    if captured.memory_max_bytes is not None:  # it was its unit's, which this one is not in
+        required += ["MemoryMax", "t", str(captured.memory_max_bytes)]
         count += 1
     reason = _call(unit, count + 1, [*required, *_OPTIONAL])
     if reason is not None:

@@ -44,3 +44,4 @@ class Captured:
     cgroups: tuple[tuple[str, str], ...] = ()  # controllers and path, as /proc/PID/cgroup has them
     stdout: Output = Output()
     stderr: Output = Output()
+    memory_max_bytes: int | None = None  # of its unit, beside what holds for a whole slice
