@@ -73,7 +73,10 @@ def validation(
     loaded = doubted = 0.0
     if cpu and not seen:
         loaded = _VALIDATION_ON_CPU.get(spec.trainer, _ANY_VALIDATION_ON_CPU)
-        loaded, doubted = loaded + _IMAGES_ON_CPU * pixels, _DOUBT_AN_IMAGE * spec.validation_batch
+        loaded, doubted = (
+            loaded + _IMAGES_ON_CPU * pixels,
+            _DOUBT_AN_IMAGE * (spec.validation_batch or 0),
+        )
     scale = math.hypot(rise.scale, doubted)
     found = Prediction(ground.bytes + loaded + rise.value, scale, rise.freedom)
     lifetime = state.memory.peak_bytes
