@@ -254,6 +254,13 @@ def test_a_training_without_a_hook_gets_one_where_the_policy_says_so(
     assert bool(scene.of(Say)) == (not wanted)
 
 
+def test_no_hook_is_listened_to_where_the_policy_wants_none(journal: Journal) -> None:
+    scene = Scene(journal, ServiceConfig(attach=AttachPolicy.NONE))
+    scene.connect(1, TRAINING)
+    scene.describe(1, TRAINING)
+    assert scene.done == []
+
+
 def test_a_training_whose_hook_speaks_already_gets_no_other(scene: Scene) -> None:
     scene.connect(1, TRAINING)
     scene.step(events.TrainingSeen(TRAINING, UID, ("python", "train.py"), "a training", 1.0))

@@ -109,7 +109,8 @@ class Fleet:
             if member.core.owns(event) and not member.core.over:
                 self._by_connection[event.connection] = member.run
                 return self._deliver(member, event)
-        self._newcomers.add(event)
+        if self.config.attach.permits(Rung.PRESENT):
+            self._newcomers.add(event)
         return []
 
     def _heard(self, event: events.HookMessage | events.HookGone) -> list[Do]:
@@ -172,15 +173,9 @@ class Fleet:
         run_dir = waiting[0].run_dir if waiting else None
         adoption = event.adoption or Adoption(event.process, -1, (), "")
         try:
-            records = Records.begin(
-                self._journal,
-                adoption.argv,
-                adoption.cwd,
-                rule_of(self.config, self.own_uid, adoption, run_dir, event.reason).mode,
-                self._supervisor,
-                _ignore,
-                event.run,
-            )
+            mode = rule_of(self.config, self.own_uid, adoption, run_dir, event.reason).mode
+            begun = (adoption.argv, adoption.cwd, mode, self._supervisor, _ignore, event.run)
+            records = Records.begin(self._journal, *begun)
         except StateError as error:
             return [Do(None, Say(f"process {event.process.pid} is not watched: {error}"))]
         member = self._member(event.run, adoption, run_dir, records, event.reason)

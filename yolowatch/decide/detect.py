@@ -87,7 +87,7 @@ def _killed(state: RunState, around: Around, exit_signal: int | None) -> Verdict
     """
     memory, spec = state.memory, state.spec
     on_cpu = spec is not None and (spec.device or "").startswith("cpu") and spec.cache != "ram"
-    kills = f"{around.oom_kills} processes of its control group were killed for want of memory"
+    kills = f"killed for want of memory in its control group: {around.oom_kills}"
     facts = (kills, *ending(exit_signal))
     if on_cpu:
         used, capacity = bytes_text(memory.allocated_bytes), bytes_text(memory.capacity_bytes)
