@@ -173,6 +173,8 @@ def main() -> int:
     )
     parser.add_argument("--record", action="store_true", help="write bench/results/")
     options = parser.parse_args()
+    if options.folder is not None:
+        options.folder.mkdir(parents=True, exist_ok=True)
     kept = options.folder / "played.jsonl" if options.folder is not None else None
     known: dict[int, dict[str, Any]] = {}
     if kept is not None and kept.exists():
