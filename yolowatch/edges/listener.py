@@ -94,6 +94,7 @@ class Listener:
         self._thread: threading.Thread | None = None
         mode = 0o666 if uids is None else 0o600
         self._socket = handed or _listening_socket(path, bounds.connections, mode)
+        self._socket.setblocking(False)  # all who wait are accepted, until nobody waits
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._socket, selectors.EVENT_READ)
@@ -281,7 +282,6 @@ def _listening_socket(path: Path, backlog: int, mode: int) -> socket.socket:
         listening.bind(os.fspath(path))
         os.chmod(path, mode)
         listening.listen(backlog)
-        listening.setblocking(False)
     except OSError as error:
         listening.close()
         raise AddressError(
