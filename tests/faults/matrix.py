@@ -24,9 +24,9 @@ Made by `make faults`: a training of three epochs that nobody started through yo
 memory in its second one, and a real `yolowatch daemon` heals it. After each write of the journal,
 from the end of the failed attempt to the beginning of the next one, something is killed with
 SIGKILL: the daemon, which is then started again; the training; every connection of the hook's
-socket; or the helper, which is started again and asked again. A cell shows how often the training was started, the epochs in results.csv, and how the run
-ended; first of the miniature, a real training with torch, then of the played one, where that
-differs."""
+socket; or the helper, which is started again and asked again. A cell shows how often the training
+was started, the epochs in results.csv, and how the run ended; first of the miniature, a real
+training with torch, then of the played one, where that differs."""
 
 
 def main() -> int:
