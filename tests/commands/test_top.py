@@ -23,6 +23,7 @@ from tests.commands.scripted import HOSTILE, TRAINING, VIEW, Daemon, memory
 from yolowatch.model.view import RunView
 
 PATIENCE = 30.0
+HOME = b"\x1b[H"  # every picture begins with it
 
 
 # A size in the environment would count more than the terminal's own.
@@ -30,12 +31,16 @@ _OURS = {name: value for name, value in os.environ.items() if name not in ("COLU
 
 
 class Terminal:
-    """A terminal with `yolowatch top` in it: what it shows, and keys to press."""
+    """A terminal with `yolowatch top` in it: what it shows, and keys to press.
+
+    `text` is the last picture that was drawn to its end, never half of the next one.
+    """
 
     def __init__(self, socket: Path, columns: int, environ: dict[str, str]) -> None:
         self.screen = pyte.Screen(columns, 24)
         self._stream = pyte.ByteStream(self.screen)
-        self.raw = b""
+        self.raw, self._drawing = b"", b""
+        self.text = ""
         self._changed = threading.Condition()
         self.master, self.slave = pty.openpty()
         size = struct.pack("4H", 24, columns, 0, 0)
@@ -70,12 +75,12 @@ class Terminal:
                 return
             with self._changed:
                 self.raw += data
-                self._stream.feed(data)
+                *pictures, self._drawing = (self._drawing + data).split(HOME)
+                for picture in pictures:
+                    self._stream.feed(picture)
+                    self.text = "\n".join(self.screen.display)
+                    self._stream.feed(HOME)
                 self._changed.notify_all()
-
-    @property
-    def text(self) -> str:
-        return "\n".join(self.screen.display)
 
     def until(self, shown: Callable[[str], bool] | str) -> str:
         """The screen once it shows that."""

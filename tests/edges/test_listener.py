@@ -124,7 +124,7 @@ def test_windows_that_were_read_together_are_one_event_and_none_is_lost(
 def test_nobody_waits_for_a_breath_where_a_process_has_ended(
     make: MakeListener, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("yolowatch.edges.listener._SHORT_BREATH_SECONDS", 3600.0)
+    long_breaths(monkeypatch)
     listener = make()
     with connect(listener) as client:
         assert isinstance(inbox.next(), HookConnected)  # and now it takes its breath
@@ -133,6 +133,22 @@ def test_nobody_waits_for_a_breath_where_a_process_has_ended(
         message = inbox.next()
         assert isinstance(message, HookMessage)
         assert message.kind == "hello"
+
+
+def test_nor_does_who_connects(
+    make: MakeListener, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long_breaths(monkeypatch)
+    listener = make()
+    with connect(listener):
+        assert isinstance(inbox.next(), HookConnected)  # and now it takes its breath
+        with connect(listener):
+            assert isinstance(inbox.next(), HookConnected)
+
+
+def long_breaths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("yolowatch.edges.listener._BREATH_SECONDS", 3600.0)
+    monkeypatch.setattr("yolowatch.edges.listener._YOUNG_SECONDS", 0.0)
 
 
 def test_messages_arrive_in_order_between_connected_and_gone(

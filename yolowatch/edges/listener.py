@@ -34,7 +34,8 @@ _MESSAGES_PER_TURN, _CONNECTIONS_PER_TURN = 64, 64
 _RETRY_SECONDS = 0.01
 # Between two turns: waking this thread and the one behind the queue costs more than a message does,
 # and no peer gets more than its messages of a turn read in it. What a process said before its end
-# stays in the kernel's queue meanwhile, and `hurry` has it read at once.
+# stays in the kernel's queue meanwhile, and `hurry` has it read at once. Who connects is let in at
+# once, too: how a process was started can be read only while it lives.
 _BREATH_SECONDS = 0.5
 # Shorter after a turn in which one peer had this many messages, before the kernel's queue is full,
 # and while a training is young: who it is must be seen before it fails, and orders must be quick.
@@ -85,20 +86,21 @@ class Listener:
         self.beat: Callable[[], None] = lambda: None  # called by the thread every few seconds
         self.refused = 0
         self._uids, self._clock, self._bounds = uids, clock, bounds
-        self._lock = threading.Lock()  # a socket is never closed while `send` uses its number
+        self._lock = threading.Lock()  # for what one thread uses and another closes
         self._peers: dict[int, _Peer] = {}
         self._last_connection, self._hurried_until = 0, float("-inf")
         self._told: set[tuple[int | None, str]] = set()
-        self._closing, self._hurried = threading.Event(), threading.Event()
+        self._closing = threading.Event()
         self._turn = Turn(post, self._closing)
         self._thread: threading.Thread | None = None
         mode = 0o666 if uids is None else 0o600
         self._socket = handed or _listening_socket(path, bounds.connections, mode)
         self._socket.setblocking(False)  # all who wait are accepted, until nobody waits
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._socket, selectors.EVENT_READ)
-        self._selector.register(self._wake, selectors.EVENT_READ)
+        self._selector, self._doors = selectors.DefaultSelector(), selectors.DefaultSelector()
+        for selector in (self._selector, self._doors):  # what is heard in a turn, and what ends one
+            selector.register(self._socket, selectors.EVENT_READ)
+            selector.register(self._wake, selectors.EVENT_READ)
 
     @property
     def dropped(self) -> int:
@@ -122,17 +124,22 @@ class Listener:
             for key, _ in self._selector.select(_BEAT_SECONDS):
                 if key.fileobj is self._socket:
                     self._accept_waiting()
-                elif key.data is not None:
+                elif key.fileobj == self._wake:
+                    os.eventfd_read(self._wake)
+                else:
                     most = max(most, self._read(key.data))
             self._turn.hand_on()
             self.beat()
-            quick = most >= _MANY or self._clock.monotonic() < self._hurried_until
-            self._hurried.wait(_SHORT_BREATH_SECONDS if quick else _BREATH_SECONDS)
-            self._hurried.clear()
+            if most >= _MANY or self._clock.monotonic() < self._hurried_until:
+                self._closing.wait(_SHORT_BREATH_SECONDS)  # whoever knocks, so often at most
+            else:
+                self._doors.select(_BREATH_SECONDS)
 
     def hurry(self) -> None:
         """Read now what was sent: a process has ended, and its last words say why."""
-        self._hurried.set()
+        with self._lock:
+            if not self._closing.is_set():
+                os.eventfd_write(self._wake, 1)
 
     def send(self, connection: int, message: bytes) -> bool:
         """Hand an order to a hook from any thread, never blocking.
@@ -156,11 +163,11 @@ class Listener:
 
     def close(self) -> None:
         """End the thread, close every connection, remove the socket; doing it twice is harmless."""
-        if self._closing.is_set():
-            return
-        self._closing.set()
-        self._hurried.set()
-        os.eventfd_write(self._wake, 1)
+        with self._lock:
+            if self._closing.is_set():
+                return
+            self._closing.set()
+            os.eventfd_write(self._wake, 1)
         if self._thread is not None:
             self._thread.join()
         with self._lock:
@@ -168,6 +175,7 @@ class Listener:
                 peer.socket.close()
             self._peers.clear()
         self._selector.close()
+        self._doors.close()
         self._socket.close()
         os.close(self._wake)
         if self._is_ours:

@@ -103,8 +103,9 @@ agent.tell(
     checkpointable=0, checkpointed=0,
 )  # fmt: skip
 eaten = []
-if options.resume:
-    time.sleep(2.0)  # a real one takes longer: what it says must not all lie with a killed daemon
+# A real one takes longer: what it says must not all lie with a killed daemon, and how it began
+# can be read only while it lives.
+time.sleep(2.0 if options.resume else 0.5)
 for number in range(epoch, options.epochs):
     place.epoch = number
     for i in range(options.images // batch):
