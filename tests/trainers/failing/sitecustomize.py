@@ -25,6 +25,7 @@ BATCH = int(os.environ.get("FAIL_BATCH", "1"))
 ROOM = int(os.environ.get("ROOM", "80")) << 20
 PART = float(os.environ.get("PART", "0.5"))
 HELD_BYTES = 16 << 20
+LARGE_BYTES = 1 << 17  # a hole, and a tensor that fits into no smaller one
 LIMIT = Path(os.environ["LIMIT_FILE"])
 WATCHED = "ultralytics.engine.trainer"
 
@@ -113,7 +114,7 @@ def happened(event, live):
             kept(middle + (Seen.peak - middle) * PART)
     elif event == "on_train_batch_end":
         if PLACE == "optimizer":
-            Seen.held = None
+            Seen.held = Seen.holes = None
             lift()
         Seen.batches += 1
         Seen.peak = max(Seen.peak, data("VmPeak") - data("VmSize") + data())
@@ -133,14 +134,13 @@ def happened(event, live):
             gc.collect()
             Seen.held = held(Seen.peak - data())
             once(data() + (1 << 16))
-            if "FILL" in os.environ:
-                Seen.holes = list(filling())
+            Seen.holes = list(filling())
 
 
 def filling():
-    """Blocks of what the heap still has in pieces of this size; smaller ones are left."""
+    """Blocks of what the heap still has in large pieces; smaller ones are left."""
     size = 1 << 22
-    while size >= 1 << 17:
+    while size >= LARGE_BYTES:
         try:
             yield held(size)
         except RuntimeError:
@@ -158,7 +158,10 @@ def before_step(optimizer, *_arguments):
     if PLACE == "optimizer" and (LIMIT.exists() or Seen.epoch == EPOCH) and not optimizer.state:
         sizes = [p.numel() * p.element_size() for g in optimizer.param_groups for p in g["params"]]
         Seen.held = held(Seen.images * HELD_BYTES)
-        kept(data() + sum(sizes) // 2)
+        if not LIMIT.exists():  # later there is room for what a larger batch held
+            set_limit(data())
+            Seen.holes = list(filling())
+        kept(data() + sum(size for size in sizes if size >= LARGE_BYTES) // 2)
 
 
 class Finder:
