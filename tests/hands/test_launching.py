@@ -59,7 +59,24 @@ def test_the_users_own_attempt_is_their_command_with_the_hook_in_front(
         "YOLOWATCH_SOCKET": str(bench.hooking.socket),
         "YOLOWATCH_ATTEMPT": "0",
         "YOLOWATCH_EMERGENCY": "complete",
+        "YOLOWATCH_RESCUE": "final",
     }
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        (Policy(), "final"),
+        (Policy(rescue=True), "1"),
+        (Policy(levers=("batch",)), None),
+        (Policy(mode="recommend"), None),
+    ],
+)
+def test_what_may_be_rescued_in_the_process(
+    tmp_path: Path, policy: Policy, expected: str | None
+) -> None:
+    bench = Bench(tmp_path, environment={"YOLOWATCH_RESCUE": "1"}, policy=policy)
+    assert launch(bench, Launch(0))[1].get("YOLOWATCH_RESCUE") == expected
 
 
 def test_the_supervisors_own_environment_stays_with_it(

@@ -168,6 +168,22 @@ def test_what_is_no_memory_failure_or_not_asked_for_passes(
 
 
 @pytest.mark.usefixtures("shrinks")
+@pytest.mark.parametrize(("saved", "tries"), [(True, [12, 6]), (False, [12])])
+def test_a_final_validation_alone_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, saved: bool, tries: list[int]
+) -> None:
+    settings.give({"YOLOWATCH_RESCUE": "final"})
+    monkeypatch.setattr(place, "all_saved", saved)
+    validate, tried = watched(1, OOM)
+    if saved:
+        assert validate() == "metrics"
+    else:
+        with pytest.raises(RuntimeError, match="CUDA out of memory"):
+            validate()
+    assert tried == tries
+
+
+@pytest.mark.usefixtures("shrinks")
 def test_a_rank_is_never_rescued(monkeypatch: pytest.MonkeyPatch) -> None:
     settings.give({"YOLOWATCH_RESCUE": "1"})
     monkeypatch.setenv("WORLD_SIZE", "2")

@@ -280,6 +280,8 @@ class Healing:
     def _refuse(self, refusal: Refusal, status: int) -> list[Action]:
         self.refused += 1
         self._records.close(refusal.incident, f"refused: {refusal.reason}")
+        if refusal.trained:
+            self.finished()
         return [Say(f"not restarted: {refusal.reason}"), *self._restore(), Finish(status)]
 
     def _restore(self) -> list[Action]:

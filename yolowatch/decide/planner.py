@@ -7,6 +7,7 @@ is only a bound never replaces halving, it can only ask for less than half.
 from __future__ import annotations
 
 from yolowatch.decide import opt_in, spreading
+from yolowatch.decide.after_training import unvalidated
 from yolowatch.decide.budget import AttemptHistory, exhausted, without_progress
 from yolowatch.decide.forecast import Laws, needed_at_failure
 from yolowatch.decide.free import FreeLever, free_lever
@@ -55,6 +56,9 @@ def plan(
     `state`, `verdict` and `laws` are the failed attempt's, which had been given the edits
     `earlier`; `history` includes it; `around` is what was seen beside it.
     """
+    missing = unvalidated(user, state, verdict) if verdict.kind.is_oom else None
+    if missing is not None:
+        return Refusal(incident, missing, trained=True)
     against = _against(user, state, verdict, history, policy)
     if against is not None:
         return Refusal(incident, against)

@@ -135,6 +135,9 @@ class Launcher:
             environment.pop(name, None)
         if self._policy.mode == "auto" and self._policy.rescue:
             environment["YOLOWATCH_RESCUE"] = "1"
+        elif self._policy.mode == "auto" and "validation batch" in self._policy.levers:
+            # The training is over by then: there is no epoch from which it could be resumed.
+            environment["YOLOWATCH_RESCUE"] = "final"
         if self._policy.mode == "auto" and self._policy.guarded_start and request.edits is None:
             environment["YOLOWATCH_GUARD"] = str(GUARDED_BATCHES)
         if request.edits is not None and request.edits.expandable_segments:

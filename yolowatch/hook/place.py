@@ -10,7 +10,9 @@ class Place:
 
     `trained_epoch` is the epoch whose training is complete, while no checkpoint has it yet;
     `train_calls` is None in a process that had trained for an unknown time when the hook came;
-    `reading` says whether the footprints read the batch that is worked on, which they rarely do.
+    `all_saved` says that no epoch has begun since a checkpoint was written: a validation now is the
+    final one; `reading` says whether the footprints read the batch that is worked on, which they
+    rarely do.
     """
 
     __slots__ = (
@@ -24,6 +26,7 @@ class Place:
         "boxes",
         "train_calls",
         "trained_epoch",
+        "all_saved",
         "reading",
     )
 
@@ -33,13 +36,14 @@ class Place:
         self.step = 0
         self.train_calls: int | None = 0
         self.trained_epoch = None
-        self.reading = False
+        self.all_saved = self.reading = False
 
     def another_training(self):
         """A training begins; after some that were not seen begin, it is at least the second."""
         self.train_calls = 2 if self.train_calls is None else self.train_calls + 1
         self.phase = "setup"
         self.step = 0
+        self.all_saved = False
 
     def fields(self):
         """The fields of `wire`'s place."""

@@ -118,6 +118,7 @@ class Refusal:
     incident: str
     reason: str
     rejected: tuple[Rejected, ...] = ()
+    trained: bool = False  # whether the training itself had come to its end
 
 
 COSTS = {

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from yolowatch.model.plan import Edits
+from yolowatch.model.run import RunSpec
 from yolowatch.trainers import ultralytics, yolov5, yolov9
 
 
@@ -47,6 +48,9 @@ class Family(Protocol):
 
     def fresh_command(self, argv: Sequence[str], run_dir: str, edits: Edits) -> tuple[str, ...]:
         """The command that begins again in the run directory it already has."""
+
+    def validation_command(self, spec: RunSpec, batch: int) -> str:
+        """For a person's shell: validates the best checkpoint of a finished run with this batch."""
 
     def rewrite(self, name: str, document: bytes, edits: Edits) -> bytes:
         """The configuration file of this name with the edits in it."""

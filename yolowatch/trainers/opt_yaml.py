@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Sequence
 
 from yolowatch.model.plan import Edits
+from yolowatch.model.run import RunSpec
 from yolowatch.trainers import results, yaml_lines
 
 CONFIGURATIONS = ("opt.yaml", "hyp.yaml")
@@ -85,6 +87,14 @@ def fresh_command(argv: Sequence[str], run_dir: str, edits: Edits) -> tuple[str,
     if edits.weight_decay is not None:
         changed += ["--hyp", os.path.join(run_dir, "hyp.yaml")]
     return (*argv, *changed)
+
+
+def validation_command(spec: RunSpec, batch: int) -> str:
+    """The program beside that of the training, which alone knows this network's outputs."""
+    told = {"--data": spec.data, "--imgsz": spec.image_size, "--device": spec.device}
+    words = [word for name, v in told.items() if v is not None for word in (name, str(v))]
+    where = ("--weights", f"{spec.run_dir}/weights/best.pt", *words, "--batch-size", str(batch))
+    return f"python val.py {shlex.join(where)} (val_dual.py after train_dual.py, and so on)"
 
 
 def _parsed(argv: Sequence[str]) -> int:

@@ -11,9 +11,11 @@ Read from release 8.4.190: `cfg/__init__.py` (entrypoint, get_save_dir) and `eng
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 
 from yolowatch.model.plan import Edits
+from yolowatch.model.run import RunSpec
 from yolowatch.trainers import results, yaml_lines
 
 NAME = "ultralytics"
@@ -92,6 +94,14 @@ def fresh_command(argv: Sequence[str], run_dir: str, edits: Edits) -> tuple[str,
     changes = {"save_dir": run_dir} | {name: repr(v) for name, v in _values(edits).items()}
     kept = [w for w in words if _key(w) not in changes]
     return (*argv[:start], *kept, *(f"{name}={value}" for name, value in changes.items()))
+
+
+def validation_command(spec: RunSpec, batch: int) -> str:
+    """As the `yolo` command validates; what is not known it takes from the checkpoint."""
+    told = {"data": spec.data, "imgsz": spec.image_size, "batch": batch, "device": spec.device}
+    words = [f"{name}={value}" for name, value in told.items() if value is not None]
+    tasks = () if spec.task is None else (spec.task,)
+    return shlex.join(("yolo", *tasks, "val", f"model={spec.run_dir}/weights/best.pt", *words))
 
 
 def _parsed(argv: Sequence[str]) -> tuple[int, list[str]]:

@@ -12,6 +12,7 @@ from yolowatch.trainers.opt_yaml import (
     rewrite,
     scaled_weight_decay,
     trim_results,
+    validation_command,
 )
 
 NAME = "yolov5"
@@ -29,4 +30,5 @@ __all__ = [
     "rewrite",
     "scaled_weight_decay",
     "trim_results",
+    "validation_command",
 ]

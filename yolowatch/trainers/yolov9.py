@@ -11,6 +11,7 @@ from yolowatch.trainers.opt_yaml import (
     rewrite,
     scaled_weight_decay,
     trim_results,
+    validation_command,
 )
 
 NAME = "yolov9"
@@ -30,4 +31,5 @@ __all__ = [
     "rewrite",
     "scaled_weight_decay",
     "trim_results",
+    "validation_command",
 ]

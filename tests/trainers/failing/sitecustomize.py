@@ -1,6 +1,7 @@
 """A sitecustomize that makes any training run out of memory at a chosen place, for real.
 
-FAIL_AT names the place: forward, optimizer, validation or save; FAIL_EPOCH the epoch (default 1),
+FAIL_AT names the place: forward, optimizer, validation, save or final, which is the validation that
+ends a training; FAIL_EPOCH the epoch (default 1),
 and FAIL_BATCH, for `forward`, the batch in it (default 1), which gets PART of what one takes. A
 limit on the data segment is set there, so that the allocator itself refuses. It stays for later
 attempts, at the same place; only `save` fails once. ROOM is what is left for validation, in MiB.
@@ -96,6 +97,7 @@ class Seen:
     held = holes = images = None
     batches = in_epoch = peak = 0
     epoch = None
+    saved = False
     between = ()
 
 
@@ -105,7 +107,7 @@ def happened(event, live):
         Seen.images = live()["batch"]
         told(event, live())
     elif event == "on_train_epoch_start":
-        Seen.epoch, Seen.in_epoch = live()["epoch"], 0
+        Seen.epoch, Seen.in_epoch, Seen.saved = live()["epoch"], 0, False
     elif event == "on_train_batch_start":
         Seen.between += (data(),)
         Seen.in_epoch += 1
@@ -123,9 +125,13 @@ def happened(event, live):
         lift()
     elif event == "on_val_start" and Seen.epoch is not None:
         told(event, live())
+        if PLACE == "final" and Seen.saved:
+            kept(data() + ROOM)
         if PLACE == "validation" and (LIMIT.exists() or Seen.epoch >= EPOCH):
             LIMIT.touch()
             set_limit(data() + ROOM)
+    elif event == "on_model_save":
+        Seen.saved = True
     elif event == "validated" and Seen.epoch is not None:
         lift()
         if PLACE == "save" and Seen.epoch >= EPOCH and not LIMIT.exists():
@@ -216,7 +222,7 @@ def watch_trainer(module):
 
     def run_validator_callbacks(self, event):
         of_validator(self, event)
-        if self.training:
+        if self.training or (PLACE == "final" and current):
             happened({"on_val_end": "validated"}.get(event, event), live)
 
     base.run_callbacks = run_callbacks

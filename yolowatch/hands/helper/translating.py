@@ -113,7 +113,8 @@ def _name(path: str, run_dir: str, names: tuple[str, ...]) -> str:
 
 
 def policy(found: dict[str, Any]) -> Policy:
-    return Policy(**{name: found[name] for name in _POLICY})
+    # What it is not told to permit, a training that it starts does not do.
+    return Policy(levers=(), **{name: found[name] for name in _POLICY})
 
 
 def step(found: dict[str, Any]) -> RunStep:

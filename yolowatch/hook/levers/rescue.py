@@ -1,7 +1,8 @@
 """Answers a failure in the process that would have ended it, where the answer is exact.
 
 Only where the policy says so (YOLOWATCH_RESCUE), in a training of one process, and never twice for
-the same: what fails again ends the process as it would have.
+the same: what fails again ends the process as it would have. With "final" only the validation that
+ends a training is answered: nothing is armed before it, and no epoch is left that could be resumed.
 
 A validation that lacks memory begins anew with half the batch: its results are those of the smaller
 batch from the start. A training step that lacks it in the forward pass, of which no gradient exists
@@ -32,9 +33,12 @@ class _Rescued:
     step = False  # a step was: activations are checkpointed since
 
 
-def is_armed():
-    """Whether this process is to survive; ranks are not, since the others would not know."""
-    wanted = settings.value("YOLOWATCH_RESCUE") == "1"
+def is_armed(final=False):
+    """Whether this process is to survive; ranks are not, since the others would not know.
+
+    `final`: all that was trained is saved.
+    """
+    wanted = settings.value("YOLOWATCH_RESCUE") in (("1", "final") if final else ("1",))
     return wanted and faults.armed and int(os.environ.get("WORLD_SIZE", "1")) < 2
 
 
@@ -65,7 +69,7 @@ def watch_validation(owner, name, loader_of):
 @entry
 def _smaller_validation(error, loader_of, args, kwargs):
     """Whether the validation may begin anew, with a smaller batch and without what it held."""
-    if not is_armed() or not emergency.is_memory_failure(error):
+    if not is_armed(final=place.all_saved) or not emergency.is_memory_failure(error):
         return False
     loader = loader_of(*args, **kwargs)
     before = getattr(loader, "batch_size", None)
@@ -151,5 +155,7 @@ def _release(error):
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         traceback.clear_frames(error.__traceback__)
+        # A generator that has failed keeps its variables as long as its frame is known.
+        error.__traceback__ = None
         error = error.__context__
     emergency.free()

@@ -173,6 +173,7 @@ def _epoch_start(frame, _args, _kwargs):
     place.trained_epoch = None
     place.phase = "data"
     seen.validated = False
+    place.all_saved = False
 
 
 def _batch_start(frame, _args, _kwargs):
@@ -238,6 +239,7 @@ def _model_saved(_frame, args, _kwargs):
     agent.footprints.phase_end("save")
     place.phase = "data"
     path = os.path.abspath(str(args[0]))
+    place.all_saved = True
     agent.tell_at_any_cost("checkpoint", path=path, epoch=args[1], step=place.step)
     departing.saved(args[1], args[2])
 
@@ -245,6 +247,7 @@ def _model_saved(_frame, args, _kwargs):
 def _train_end(_frame, args, _kwargs):
     seen.training = False
     orders.take_none()
+    place.all_saved = False
     agent.tell_at_any_cost("bye", finished=True, epoch=args[2])
 
 

@@ -106,6 +106,7 @@ def _train_start(trainer):
 def _epoch_start(trainer):
     levers.epoch_begins(trainer)
     place.trained_epoch = None
+    place.all_saved = False
     place.epoch = trainer.epoch
     place.phase = "data"
     if seen.batch is not None and trainer.batch_size != seen.batch:
@@ -156,12 +157,14 @@ def _epoch_end(trainer):
 @entry
 def _train_end(trainer):
     orders.take_none()
+    place.all_saved = False
     agent.tell_at_any_cost("bye", finished=True, epoch=trainer.epoch)
 
 
 @entry
 def _model_saved(trainer):
     path = os.path.abspath(trainer.last)
+    place.all_saved = True
     agent.tell_at_any_cost("checkpoint", path=path, epoch=trainer.epoch, step=place.step)
     departing.saved(trainer.epoch, trainer.stop or trainer.epoch + 1 >= trainer.epochs)
 
