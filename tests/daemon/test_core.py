@@ -642,6 +642,25 @@ def test_attempts_without_progress_end_when_the_budget_is_spent(tmp_path: Path) 
     assert scene.outcomes() == ["cuda-oom"] * 3
 
 
+def test_a_final_validation_that_does_not_fit_ends_a_training_that_is_whole(scene: Scene) -> None:
+    scene.train()
+    scene.run_out_of_memory()
+    scene.carry_out()
+    scene.connect(2)
+    scene.describe(2, batch=8, accumulate=8)
+    scene.tell("checkpoint", 2, path=LAST, epoch=99, step=900)
+    scene.fail(build.failed(phase="validation", epoch=99), connection=2)
+    scene.exit()
+    scene.gone(2)
+    assert scene.status() == 1
+    assert scene.said[-1].startswith("not restarted: All is trained and saved")
+    assert scene.restored() == []
+    (receipt,) = scene.core.healing.receipts
+    assert receipt.outcome == "finished"
+    first, _final = (each.outcome for each in scene.incidents())
+    assert first == "healed"
+
+
 def test_attempts_that_make_progress_may_fail_as_often_as_they_like(tmp_path: Path) -> None:
     scene = Scene(tmp_path, Policy(attempts_without_progress=1))
     scene.start()
