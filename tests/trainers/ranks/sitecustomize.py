@@ -83,6 +83,11 @@ def set_limit(limit_bytes):
     resource.setrlimit(resource.RLIMIT_DATA, (int(limit_bytes), -1))
 
 
+def lift():
+    # Never without one: from the start the data segment is what counts.
+    set_limit(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 9 // 10)
+
+
 def tell(event, **more):
     told = {"event": event, "rank": RANK, "pid": os.getpid(), "launcher": os.getppid()}
     with open(os.environ["FACTS"], "a") as file:
@@ -183,6 +188,8 @@ def watch_spawning(trainer):
             Seen.peak = data("VmPeak") - data("VmSize") + data()  # what follows maps libraries
         elif event == "on_train_epoch_start" and (STARVED or alone()):
             limit()
+        elif event == "on_train_epoch_end":
+            lift()  # what a step may take says nothing of a validation by one process alone
 
     trainer.BaseTrainer.run_callbacks = run_callbacks
 
@@ -216,6 +223,6 @@ class Finder:
 
 
 if RANK >= 0 or "SPAWNS_RANKS" in os.environ:
-    set_limit(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 9 // 10)
+    lift()
     atexit.register(at_exit)  # runs after the hook's, which is registered later
     sys.meta_path.insert(0, Finder())
