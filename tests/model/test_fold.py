@@ -151,22 +151,3 @@ def test_every_field_of_the_wire_has_a_place_in_the_model() -> None:
     place = {each.name for each in fields(Place)}
     assert memory | place < set(wire.FIELDS["sample"])
     assert memory | place < set(wire.FIELDS["last_words"])
-
-
-def test_windows_that_were_received_together_follow_each_other_in_time() -> None:
-    windows = [{"step": step, "seconds": 0.1} for step in range(1, 6)]
-    state = fold(RunState(0), "sample", {"step": 0}, 9.0)
-    state = fold(state, "sample", windows[-1], 10.0, windows[:-1])
-    assert [each.place.step for each in state.samples] == [0, 1, 2, 3, 4, 5]
-    assert [round(each.at, 3) for each in state.samples] == [9.0, 9.6, 9.7, 9.8, 9.9, 10.0]
-    assert state.place.step == 5
-    assert state.messages == 6
-
-
-def test_windows_are_never_dated_before_what_was_known() -> None:
-    windows = [{"seconds": 1e6}, {"seconds": 1e6}]  # whatever a hook claims
-    state = fold(RunState(0), "sample", {}, 9.0)
-    state = fold(state, "sample", windows[1], 10.0, windows[:1])
-    assert [each.at for each in state.samples] == [9.0, 9.5, 10.0]
-    back = fold(state, "sample", windows[1], 5.0, windows[:1])  # the clock was set back
-    assert [each.at for each in back.samples[-2:]] == [5.0, 5.0]

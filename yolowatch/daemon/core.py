@@ -174,7 +174,7 @@ class Core:
 
     def _told(self, attempt: Attempt, event: events.HookMessage) -> list[Action]:
         before = attempt.states[event.connection]
-        after = fold(before, event.kind, event.fields, event.at, event.earlier)
+        after = fold(before, event.kind, event.fields, event.at, event.count)
         attempt.states[event.connection] = after
         if event.kind == "run" and after.spec is not None:
             return self._described(attempt, after, after.spec, event.at)

@@ -1,9 +1,9 @@
 """What is forecast for the attempt that runs, kept up to date cheaply, said when it matters.
 
-Owned by the core, and like it without clock or thread. The forecast is made anew at most once a
-second, later every ten, and only when something was learnt: a footprint, a changed description,
-another capacity. It is said when it is first known and whenever the danger grows, never more often.
-It acts on nothing: preventing is somebody else's, who reads `forecast` here.
+Owned by the core, and like it without clock or thread. The forecast is made anew only when
+something was learnt: at most once a second, later every five, and of footprints alone the less
+often, the more of them there are. It is said when it is first known and whenever the danger grows,
+never more often. It acts on nothing: preventing is somebody else's, who reads `forecast` here.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from yolowatch.model.forecast import Forecast, LawKey, Lesson, Outlook
 from yolowatch.model.quantity import bytes_text
 from yolowatch.model.run import Footprint, RunSpec, RunState
 
-# After so many footprints a further one teaches little.
-_PAUSE_SECONDS, _LATER_SECONDS, _MANY_FOOTPRINTS = 1.0, 10.0, 64
+_PAUSE_SECONDS, _LATER_SECONDS, _MANY_FOOTPRINTS = 1.0, 5.0, 64
+_PAUSE_PER_FOOTPRINT, _LONGEST_SECONDS = 0.15, 60.0  # after many, a further one teaches little
 # From this probability of a failure on it is said; each is said once an attempt.
 DANGERS = ((0.5, "is expected not to fit"), (0.1, "may not fit"), (0.0, "is expected to fit"))
 
@@ -49,6 +49,10 @@ class _Known:
     spec: RunSpec | None
     capacity_bytes: int | None
     most_boxes: int | None
+
+    def differs_little(self, other: _Known | None) -> bool:
+        """Whether only footprints have come since."""
+        return other is not None and replace(other, footprints=self.footprints) == self
 
 
 class Recall:
@@ -92,7 +96,7 @@ class Foreseeing:
         self.forecast = Forecast()
         self._attempt = attempt
         self._at: float | None = None
-        self._pause = _PAUSE_SECONDS
+        self._learnt_at = 0.0  # what the forecast is made from
         self._known: _Known | None = None
         self._recall = Recall(self._book)
         self._danger = len(DANGERS)  # index of the worst that was said
@@ -102,19 +106,25 @@ class Foreseeing:
         if attempt.number != self._attempt:
             self._begin(attempt.number)
         # A clock that was set back must not silence it.
-        if self._at is not None and 0.0 <= at - self._at < self._pause:
+        learnt = len(self._known.footprints) if self._known is not None else 0
+        pause = _PAUSE_SECONDS if learnt < _MANY_FOOTPRINTS else _LATER_SECONDS
+        if self._at is not None and 0.0 <= at - self._at < pause:
             return []
         self._at = at
         state = attempt.state()
-        learnt = len(state.footprints)
-        self._pause = _PAUSE_SECONDS if learnt < _MANY_FOOTPRINTS else _LATER_SECONDS
         fresh = _Known(state.footprints, state.spec, settled_capacity(state), self.most_boxes)
-        if fresh == self._known:
+        early = self._is_early(at, learnt)
+        if fresh == self._known or (early and fresh.differs_little(self._known)):
             return []
-        self._known = fresh
+        self._known, self._learnt_at = fresh, at
         lesson = self._recall.of(state)
         self.forecast = foresee(state, lesson=lesson, most_boxes=self.most_boxes)
         return [*self._count(state.spec), *self._say(self.forecast.worst)]
+
+    def _is_early(self, at: float, learnt: int) -> bool:
+        """Whether further footprints are not worth a forecast yet."""
+        pause = min(_PAUSE_PER_FOOTPRINT * learnt, _LONGEST_SECONDS)
+        return 0.0 <= at - self._learnt_at < pause
 
     def _count(self, spec: RunSpec | None) -> list[Action]:
         """Have the boxes counted, once, where it matters how many there are."""

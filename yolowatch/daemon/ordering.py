@@ -11,7 +11,6 @@ again, `preventing` answers what is foreseen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from yolowatch.daemon.attempt import Attempt
@@ -26,7 +25,7 @@ from yolowatch.model import events
 from yolowatch.model.actions import Action, Order, Say
 from yolowatch.model.plan import Edits
 from yolowatch.model.quantity import bytes_text
-from yolowatch.model.run import RunSpec, RunState, Sample
+from yolowatch.model.run import RunSpec, RunState
 
 _ACK_SECONDS = 10.0
 _BATCHES_TO_OBEY = 5  # from the acknowledgement on; a batch that is on its way may not obey yet
@@ -94,8 +93,7 @@ class Ordering:
         elif kind == "rescue" and state.rescues:
             actions = self._rescued(attempt, state, user)
         elif kind == "sample":
-            newest = state.samples[-1 - len(event.earlier) :]
-            actions = self._watched(state, newest, at)
+            actions = self._watched(state, at)
             actions = actions or self._widen(attempt, connection, user, at)
         return actions or self._prevent(attempt, connection, kind, user, at)
 
@@ -137,20 +135,20 @@ class Ordering:
             self._healing.widened(note)
         return [*said, Say(note)]
 
-    def _watched(self, state: RunState, windows: Sequence[Sample], at: float) -> list[Action]:
-        """Whether what was ordered is in force, as far as these windows show."""
+    def _watched(self, state: RunState, at: float) -> list[Action]:
+        """Whether what was ordered is in force, as far as the newest window shows."""
         sent, kept = self._sent, self._kept
         if sent is not None and sent.is_late(state.place.step):
             return self._fail(sent, "it was acknowledged, and is not in force", at)
         largest = state.spec.image_size_max if state.spec is not None else None
         if kept is None or sent is not None or largest is None:
             return []
-        for place in (each.place for each in windows):
-            side = max(place.height or 0, place.width or 0)
-            since = (place.step or 0) > self._since_step
-            if since and place.phase in _WORKING and side > largest:
-                self._kept = None
-                return self._fail(kept, f"a batch of {side} px came, over {largest} px", at)
+        place = state.place
+        side = max(place.height or 0, place.width or 0)
+        since = (place.step or 0) > self._since_step
+        if since and place.phase in _WORKING and side > largest:
+            self._kept = None
+            return self._fail(kept, f"a batch of {side} px came, over {largest} px", at)
         return []
 
     def _rescued(self, attempt: Attempt, state: RunState, user: RunSpec) -> list[Action]:

@@ -53,7 +53,7 @@ from yolowatch.model.service import ServiceConfig
 
 _encode: Callable[[str, Mapping[str, Any]], bytes] = wire.encode
 _QUEUE_EVENTS, _TICK_SECONDS = 2048, 0.5
-_PUBLISH_SECONDS = 2.0  # nobody scrapes more often
+_PUBLISH_SECONDS = 5.0  # nobody scrapes more often
 _WORKERS = 16  # runs whose remediations can be on their way at once
 
 

@@ -18,6 +18,7 @@ from yolowatch.model.receipt import Receipt
 from yolowatch.model.story import Failure, Point, Subject, Waiting
 from yolowatch.model.view import FleetView, IncidentView, RunView
 
+_OVERVIEW_SECONDS = 5.0
 _AFTERWARDS_SECONDS = 90.0  # of a run that trains again: then its page shows how that went
 
 
@@ -60,7 +61,7 @@ class Stories:
         self._histories: dict[str, History] = {}
         self._seen: dict[str, object] = {}  # how each incident stood when it was last told
         self._once_more: dict[str, float] = {}  # when to tell of an incident that went well
-        self._looked_at = float("-inf")
+        self._looked_at = self._shown_at = float("-inf")
         self.overview = Overview(view(()), {})
 
     def look(self, now: float) -> None:
@@ -69,6 +70,9 @@ class Stories:
         if now - self._looked_at >= EVERY_SECONDS:
             self._looked_at = now
             self._keep(members)
+        if now - self._shown_at >= _OVERVIEW_SECONDS:
+            self._shown_at = now
+            self._show(members)
         for member in members.values():
             if member.records.incidents:
                 self._compare(member, now)
@@ -81,6 +85,8 @@ class Stories:
             del self._seen[incident]
         for run, member in members.items():
             self._histories.setdefault(run, History()).look(member.core.state())
+
+    def _show(self, members: Mapping[str, Member]) -> None:
         runs = tuple(run_view(member, receipts=False) for member in members.values())
         points = {run: history.points() for run, history in self._histories.items()}
         receipts = {

@@ -1,8 +1,8 @@
 """The detectors on a run that lives: what they find becomes an incident, said once.
 
 Owned by the core, and like it without clock, thread or effect but the journal. A look folds the
-windows that came since the last one, at most once a second; it remedies nothing. What stood around
-an attempt while it lived is kept here for the verdict on its end.
+windows that came since the last one, at most every two seconds; it remedies nothing. What stood
+around an attempt while it lived is kept here for the verdict on its end.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from yolowatch.model.run import RunState
 from yolowatch.model.surroundings import Around
 from yolowatch.model.verdict import Kind, Verdict
 
-_EVERY_SECONDS = 1.0
+_EVERY_SECONDS = 2.0
 _OLD_SECONDS = 30.0  # a reading that is older says nothing of now
 _IDLE_SECONDS = 10.0  # nor does it say then that a device is idle: there are five in that time
 PASSED, ENDED = "passed", "passed: the attempt ended"

@@ -7,13 +7,17 @@ None. It sums and limits nothing, and knows no threshold.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from yolowatch.edges import proc
-from yolowatch.edges.cgroup import is_slice, memory_groups
+from yolowatch.edges.cgroup import Groups, groups_of, is_slice, memory_groups
 from yolowatch.model.host import HostMemory, RunHost
 from yolowatch.model.identity import ProcessKey
+
+Limit = tuple[int | None, int | None]
+"""Used and limit, in bytes."""
 
 _TEXT_BYTES = 1 << 20
 _UNLIMITED = 1 << 60
@@ -39,18 +43,24 @@ def machine() -> HostMemory:
 def of_runs(runs: Mapping[str, ProcessKey]) -> dict[str, RunHost]:
     """What each run holds, by the process that was started for it; one that is gone is left out."""
     children = proc.children() if runs else None
+    tightest = cache(_tightest)  # many runs may be in one group
     found = {}
     for run, process in runs.items():
         if children is not None and proc.is_alive(process):
-            found[run] = of_processes((process, *children.descendants(process.pid)))
+            found[run] = of_processes((process, *children.descendants(process.pid)), tightest)
     return found
 
 
-def of_processes(processes: Sequence[ProcessKey]) -> RunHost:
-    """What these hold together; the first says in which control group and with which /dev/shm."""
+def of_processes(
+    processes: Sequence[ProcessKey], tightest: Callable[[Groups], Limit] | None = None
+) -> RunHost:
+    """What these hold together; the first says in which control group and with which /dev/shm.
+
+    `tightest` may remember what it found in a group.
+    """
     resident = [proc.resident_bytes(each.pid) for each in processes]
     known = [each for each in resident if each is not None]
-    used, limit = _cgroup(processes[0].pid)
+    used, limit = (tightest or _tightest)(groups_of(processes[0].pid))
     shm_used, shm_capacity = _shared_memory(processes[0].pid)
     return RunHost(
         processes=len(known) or None,
@@ -64,22 +74,22 @@ def of_processes(processes: Sequence[ProcessKey]) -> RunHost:
 
 def unit_limit_bytes(pid: int) -> int | None:
     """The tightest limit of the groups that `pid` would leave with its unit, not of its slices."""
-    limits = [limit for group, _, limit in _levels(pid) if not is_slice(group)]
+    limits = [limit for group, _, limit in _levels(groups_of(pid)) if not is_slice(group)]
     return min(limits, default=None)
 
 
-def _cgroup(pid: int) -> tuple[int | None, int | None]:
-    """What is used of the tightest limit around `pid`, and that limit."""
-    levels = [(limit, used) for _, used, limit in _levels(pid)]
+def _tightest(groups: Groups) -> Limit:
+    """What is used of the tightest limit of these groups, and that limit."""
+    levels = [(limit, used) for _, used, limit in _levels(groups)]
     if not levels:
         return None, None
     limit, used = min(levels, key=lambda level: level[0] - level[1])
     return used, limit
 
 
-def _levels(pid: int) -> Iterator[tuple[Path, int, int]]:
-    """(folder, used, limit) of each memory control group around `pid` that has a limit."""
-    for version, group in memory_groups(pid):
+def _levels(groups: Groups) -> Iterator[tuple[Path, int, int]]:
+    """(folder, used, limit) of each memory control group that has a limit."""
+    for version, group in memory_groups(groups):
         used, limit = (_number(group / name) for name in _FILES[version])
         if used is not None and limit is not None and limit < _UNLIMITED:
             yield group, used, limit

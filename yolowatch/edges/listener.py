@@ -24,7 +24,7 @@ from yolowatch.edges.turn import Turn
 from yolowatch.errors import AddressError
 from yolowatch.hook import wire
 from yolowatch.model.actions import Order
-from yolowatch.model.events import HookConnected, HookGone, HookMessage, HookRefused, Post
+from yolowatch.model.events import HookConnected, HookGone, HookRefused, Post
 from yolowatch.model.identity import ProcessKey
 
 _PEER_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
@@ -36,10 +36,10 @@ _RETRY_SECONDS = 0.01
 # and no peer gets more than its messages of a turn read in it. What a process said before its end
 # stays in the kernel's queue meanwhile, and `hurry` has it read at once. Who connects is let in at
 # once, too: how a process was started can be read only while it lives.
-_BREATH_SECONDS = 0.5
+_BREATH_SECONDS = 1.0
 # Shorter after a turn in which one peer had this many messages, before the kernel's queue is full,
 # and while a training is young: who it is must be seen before it fails, and orders must be quick.
-_MANY, _SHORT_BREATH_SECONDS = 8, 0.02
+_MANY, _SHORT_BREATH_SECONDS = 32, 0.02
 _YOUNG_SECONDS = 30.0
 _REMEMBERED_REFUSALS = 1024
 _BEAT_SECONDS = 5.0
@@ -263,7 +263,7 @@ class Listener:
             self._refuse(f"{peer.bad_messages} bad messages, the last: {error}", peer.process.pid)
             return False
         at = self._clock.monotonic()
-        self._turn.hear(HookMessage(peer.connection, peer.process, kind, fields, at))
+        self._turn.told(peer.connection, peer.process, kind, fields, at)
         return True
 
     def _disconnect(self, peer: _Peer) -> None:

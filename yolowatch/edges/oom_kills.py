@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from yolowatch.edges.cgroup import memory_groups
+from yolowatch.edges.cgroup import groups_of, memory_groups
 
 _TEXT_BYTES = 1 << 16
 # In which file a group of this version of the hierarchy counts them, as the line `oom_kill N`.
@@ -36,7 +36,7 @@ class OomKills:
 
 def oom_kills(pid: int) -> OomKills:
     """The counters around `pid` as they are now; none where its groups cannot be read."""
-    groups = tuple(memory_groups(pid))
+    groups = tuple(memory_groups(groups_of(pid)))
     innermost = next((each for each in groups if each[0] == 1), None)
     counting = (each for each in groups if each[0] == 2 or each == innermost)
     paths = (group / _FILES[version] for version, group in counting)

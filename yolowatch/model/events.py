@@ -47,8 +47,7 @@ class HookConnected:
 class HookMessage:
     """One message that `hook.wire` found well formed; what it says is still the peer's word.
 
-    `earlier` are the windows that the same peer sent just before this one, oldest first, where they
-    were read together: near danger there are ten a second.
+    `count` is how many it was, where some that were read together are one; see `joining`.
     """
 
     connection: int
@@ -56,7 +55,7 @@ class HookMessage:
     kind: str
     fields: Mapping[str, Any]
     at: float
-    earlier: tuple[Mapping[str, Any], ...] = ()
+    count: int = 1
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ checked, and never turns an unknown value into zero.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
@@ -32,7 +32,7 @@ Fields = Mapping[str, Any]
 
 MAX_FOOTPRINTS = 512
 FIRST_FOOTPRINTS = 128  # of these, kept for good
-MAX_SAMPLES = 120  # two minutes in calm, 12 seconds near danger
+MAX_SAMPLES = 120  # two minutes
 MAX_ACKS = 16
 
 _PLACE_FIELDS = tuple(f.name for f in fields(Place))
@@ -49,15 +49,13 @@ def _memory(message: Fields) -> Memory:
     return Memory(*map(message.get, _MEMORY_FIELDS))
 
 
-def fold(
-    state: RunState, kind: str, message: Fields, at: float, earlier: Sequence[Fields] = ()
-) -> RunState:
-    """The state after one more message of a hook, received at `at` (the daemon's clock); `earlier`
-    are the windows before it that were received together with it, oldest first.
+def fold(state: RunState, kind: str, message: Fields, at: float, count: int = 1) -> RunState:
+    """The state after one more message of a hook, received at `at` (the daemon's clock), or after
+    one made of `count`.
     """
     if kind == "sample":  # first: nearly all messages are samples
-        return _fold_samples(state, (*earlier, message), at)
-    state = replace(state, messages=state.messages + 1)
+        return _fold_sample(state, message, at, count)
+    state = _evolved(state, messages=state.messages + count)
     if kind == "hello":
         return replace(
             state,
@@ -126,35 +124,23 @@ def _rank(message: Fields) -> Rank | None:
     return Rank(number, ranks, message.get("local_world_size"), message.get("max_restarts"))
 
 
-def _fold_samples(state: RunState, messages: Sequence[Fields], at: float) -> RunState:
-    last = messages[-1]
-    samples = [
-        Sample(then, _place(each), _memory(each), *map(each.get, _WINDOW_FIELDS))
-        for then, each in zip(_moments(state, messages, at), messages, strict=True)
-    ]
+def _fold_sample(state: RunState, message: Fields, at: float, count: int) -> RunState:
+    place, memory = _place(message), _memory(message)
+    sample = Sample(at, place, memory, *map(message.get, _WINDOW_FIELDS))
     return _evolved(
         state,
-        messages=state.messages + len(samples),
-        place=samples[-1].place,
-        memory=samples[-1].memory,
-        dropped=max(state.dropped, last.get("dropped", 0)),
-        faults=max(state.faults, last.get("faults", 0)),
-        samples=(*state.samples, *samples)[-MAX_SAMPLES:],
+        messages=state.messages + count,
+        place=place,
+        memory=memory,
+        dropped=max(state.dropped, message.get("dropped", 0)),
+        faults=max(state.faults, message.get("faults", 0)),
+        samples=(*state.samples[1 - MAX_SAMPLES :], sample),
     )
-
-
-def _moments(state: RunState, messages: Sequence[Fields], at: float) -> list[float]:
-    """When each window ended; those that were received together, at `at`, followed each other."""
-    count, known = len(messages), state.samples
-    told = sum(each.get("seconds") or 0.0 for each in messages)
-    passed = max(at - known[-1].at, 0.0) if known else 0.0
-    each_took = min(told, passed) / count
-    return [at - each_took * (count - number) for number in range(1, count + 1)]
 
 
 def _evolved(state: RunState, **changes: Any) -> RunState:
     """`dataclasses.replace`, which sets every field anew, at a tenth of the time: near danger this
-    happens ten times a second for each training.
+    happens once a second for each training.
     """
     fresh = object.__new__(RunState)
     fresh.__dict__.update(state.__dict__, **changes)
