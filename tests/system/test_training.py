@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.skipif(missing() is not None, reason=str(missing())),
     pytest.mark.timeout(1800),  # the first one builds the package and may build a Debian
 ]
-EATING = Path(__file__).parent / "programs" / "eating.py"
+EATING = Path(__file__).parent / "programs" / "eating"
 ALICE = 1001
 CONFIGURATION = """\
 others_grace_seconds: 0
@@ -86,8 +86,7 @@ class Training:
     def begin(self, *words: str, properties: str = "", **environment: str) -> int:
         """Start it; its pid in there."""
         shutil.copytree(MINIATURE.parent, self.folder / "miniature")
-        (self.folder / "site").mkdir()
-        shutil.copy(self.site, self.folder / "site/sitecustomize.py")
+        shutil.copytree(self.site, self.folder / "site")
         self.log.touch()  # the user's own: what systemd makes is root's
         environment |= {
             **STEADY,
