@@ -23,6 +23,7 @@ from tests.faults.scene import IMAGES, LIMITING, MINIATURE
 from tests.hands.strangers import settle
 from tests.system.machine import MEMORY, Machine, carried, machine, missing
 from tests.system.test_helper_service import cgroup
+from tests.system.test_service import main_pid
 from tests.trainers.scene import STEADY
 
 pytestmark = [
@@ -150,10 +151,6 @@ class Training:
 
 def journal(booted: Machine) -> str:
     return booted.run("journalctl --no-pager -o cat -u yolowatch -u yolowatch-helper")
-
-
-def main_pid(booted: Machine) -> int:
-    return int(booted.run("systemctl show -P MainPID yolowatch"))
 
 
 def receipt(booted: Machine, run: str) -> str:
