@@ -130,7 +130,12 @@ class Ground:
             said = [event for event in self._said if isinstance(event, HookMessage)]
         kernel = json.loads(told.read_text())
         kinds = ("run", "footprints", "sample")
-        messages = [[each.at, each.kind, each.fields] for each in said if each.kind in kinds]
+        messages = [
+            [each.at, each.kind, fields]
+            for each in said
+            if each.kind in kinds
+            for fields in each.told
+        ]
         return {"shape": asdict(shape), "kernel": kernel, "messages": messages}
 
     def _environment(self, told: Path) -> Mapping[str, str]:

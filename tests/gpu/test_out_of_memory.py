@@ -135,7 +135,7 @@ class Heard:
             assert time.monotonic() < deadline, "the hook never connected, or is still there"
             time.sleep(0.05)
         heard = [event for event in list(self.events) if isinstance(event, HookMessage)]
-        return [message.fields for message in heard if message.kind == kind]
+        return [told for message in heard if message.kind == kind for told in message.told]
 
 
 @pytest.fixture

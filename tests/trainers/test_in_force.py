@@ -35,7 +35,7 @@ def listening(scene: Scene, edits: Mapping[str, Any]) -> Iterator[tuple[dict[str
     def keep(event: Event) -> bool:
         with lock:
             if isinstance(event, HookMessage):
-                said.append((event.kind, event.fields))
+                said.extend((event.kind, fields) for fields in event.told)
         return True
 
     scene.state.mkdir(mode=0o700, exist_ok=True)

@@ -68,7 +68,7 @@ class Live:
             if isinstance(event, HookConnected):
                 self._connection = event.connection
             elif isinstance(event, HookMessage):
-                self._said.append((event.kind, dict(event.fields)))
+                self._said += [(event.kind, dict(fields)) for fields in event.told]
         return True
 
     def said(self, kind: str) -> list[dict[str, Any]]:

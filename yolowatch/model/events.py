@@ -58,6 +58,11 @@ class HookMessage:
     at: float
     earlier: tuple[Mapping[str, Any], ...] = ()
 
+    @property
+    def told(self) -> tuple[Mapping[str, Any], ...]:
+        """What the peer sent, message by message, oldest first."""
+        return (*self.earlier, self.fields)
+
 
 @dataclass(frozen=True)
 class HookGone:
