@@ -36,7 +36,7 @@ from yolowatch.edges.statedir import service_socket_directory  # noqa: E402
 
 SYNTHETIC = Path(__file__).with_name("programs") / "synthetic_hook.py"
 MINIATURE = ROOT / "tests" / "faults" / "miniature" / "train.py"
-LIMITING = ROOT / "tests" / "trainers" / "limiting_callbacks.py"
+LIMITING = ROOT / "tests" / "trainers" / "limiting_callbacks"
 TARGETS = {"cpu_percent": 5.0, "resident_bytes": 80_000_000, "lost": 0}
 CONFIGURATION = "mode: observe\nmetrics: 127.0.0.1:0\n"
 SETTLE_SECONDS = 35.0  # a hook is heard more often while its connection is young
@@ -117,13 +117,11 @@ class Load:
 
     def start_miniature(self, name: str) -> None:
         """A small training with torch, whose limit leaves it a tenth of what a batch takes."""
-        site = self.folder / name
-        site.mkdir()
-        (site / "sitecustomize.py").write_text(LIMITING.read_text())
         self.start(
             *(self._python, MINIATURE, "--epochs", "100000", "--images", "64", "--batch-size"),
             *("8", "--project", self.folder / "runs", "--name", name),
-            site=site, PART="1.5", LIMIT_FILE=str(site / "limit"), FACTS=str(site / "facts"),
+            site=LIMITING, PART="1.5", LIMIT_FILE=str(self.folder / f"{name}.limit"),
+            FACTS=str(self.folder / f"{name}.facts"),
             MALLOC_ARENA_MAX="1", MALLOC_MMAP_THRESHOLD_="131072", MALLOC_TRIM_THRESHOLD_="131072",
         )  # fmt: skip
 

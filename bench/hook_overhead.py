@@ -154,7 +154,7 @@ def _compare(generations: paired.Generations) -> dict[str, Any]:
 def _proof(bench: Bench, hooked: set[int]) -> dict[str, Any]:
     """What the hook said: that it was really at work, and only in the hooked variant."""
     messages = [event for event in list(bench.events) if isinstance(event, HookMessage)]
-    kinds = [message.kind for message in messages]
+    kinds = [message.kind for message in messages for _ in range(message.count)]
     samples = [message.fields for message in messages if message.kind == "sample"]
     if {message.process.pid for message in messages} != hooked or not samples:
         sys.exit("the hook did not speak, or spoke in another process: nothing was measured")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import ssl
 import threading
@@ -33,11 +34,6 @@ class Got:
         (found,) = self.message.resource_metrics
         return dict(labels(found.resource.attributes))
 
-    def metrics(self) -> Iterator[Any]:
-        (of_us,) = self.message.resource_metrics
-        (scope,) = of_us.scope_metrics
-        return iter(scope.metrics)
-
     def samples(self) -> dict[tuple[str, Labels], float]:
         """Each data point as Prometheus would name it."""
         return samples(self.message)
@@ -65,7 +61,6 @@ class Receiver:
 
     def __init__(self, *replies: Reply, tls: ssl.SSLContext | None = None) -> None:
         self.got: list[Got] = []
-        self.left = 0
         self._replies = list(replies) or [Reply()]
         self._over = threading.Event()
         receiver = self
@@ -106,11 +101,9 @@ class Receiver:
         handler.wfile.write(reply.body)
 
     def _drip(self, handler: BaseHTTPRequestHandler) -> None:
-        try:
+        with contextlib.suppress(OSError):  # it is left alone
             while not self._over.wait(0.02):
                 handler.wfile.write(b"X: y\r\n")
-        except OSError:
-            self.left += 1  # it was left alone
 
     def close(self) -> None:
         self._over.set()

@@ -21,7 +21,6 @@ BROAD_EXCEPTS = {
     "commands/main.py": "the front door: a mistake of yolowatch's own becomes an exit code",
     "daemon/fleet.py": "the cycle: a mistake about one run must not end the watch over the others",
     "daemon/front.py": "the cycle: what people are shown must not end what watches",
-    "daemon/recover.py": "the start: what one run left behind must not end each daemon after it",
     "daemon/threads.py": "the thread supervisor: no thread of the daemon ends unseen",
     "hook/guard.py": "the hook's boundary: nothing of ours may reach the training",
     "hook/payload.py": "code in the middle of a running training must not leave an exception there",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -12,7 +13,10 @@ from typing import Any, TypeVar
 from tests.decide import build
 from yolowatch.daemon.core import Core
 from yolowatch.daemon.records import Records
+from yolowatch.edges import proc
+from yolowatch.edges.devices import DeviceWatch
 from yolowatch.edges.journal import Journal
+from yolowatch.edges.nvml import Nvml
 from yolowatch.edges.records import IncidentRecord, PlanRecord
 from yolowatch.hook import wire
 from yolowatch.model import events
@@ -89,6 +93,19 @@ class Scene:
         """The user's own attempt, as far as a hook that has connected."""
         self.step(events.Started(0, self.process, self.at))
         self.connect()
+
+    def start_here(self) -> None:
+        """The same of a real process that has saved an epoch: this one."""
+        own = proc.process_key(os.getpid())
+        assert own is not None
+        self.process = own
+        self.start()
+        self.train()
+
+    def see(self, driver: Nvml) -> None:
+        """What the driver says, as the thread that asks it tells it, and a look at that."""
+        self.step(events.DevicesSeen(DeviceWatch(driver).look(), self.at))
+        self.wait(1.0)
 
     def connect(self, connection: int = 1, who: ProcessKey | None = None) -> list[Action]:
         self.step(events.HookConnected(who or self.process, 0, connection))

@@ -74,6 +74,14 @@ class Scene:
         self.step(events.ProcessExited(who, None, None, 7.0))
 
 
+def successor_of(scene: Scene) -> Scene:
+    """A daemon after that one, which can read all that it finds."""
+    successor = Scene(scene.journal)
+    for run, memento in recover.unfinished(scene.journal, pytest.fail):
+        successor.done += successor.fleet.restore(run, memento)
+    return successor
+
+
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
     with Journal(tmp_path / "journal.sqlite") as journal:
@@ -203,9 +211,7 @@ def test_what_could_only_be_observed_stays_so_for_a_successor(scene: Scene) -> N
     scene.connect(1, TRAINING)
     scene.describe(1, TRAINING)
     run = scene.adopted(reason="it could not be captured")
-    successor = Scene(scene.journal)
-    for found, memento in recover.unfinished(scene.journal, print):
-        successor.fleet.restore(found, memento)
+    successor = successor_of(scene)
     rule = successor.fleet.members[run].rule
     assert (rule.mode, rule.reason) == ("observe", "it could not be captured")
 
@@ -272,14 +278,10 @@ def test_a_successor_goes_on_and_leaves_no_incident_open_twice(scene: Scene) -> 
     scene.describe(1, TRAINING)
     run = scene.adopted()
     scene.fail(1, TRAINING)
-    said: list[str] = []
-    successor = Scene(scene.journal)
-    for found, memento in recover.unfinished(scene.journal, said.append):
-        assert found == run
-        successor.done += successor.fleet.restore(found, memento)
+    successor = successor_of(scene)
+    assert list(successor.fleet.members) == [run]
     assert [each.step for each in successor.of(RunStep)] == ["grace"]
     assert successor.of(RunStep) == scene.of(RunStep)
-    assert said == []
     assert [each.closed for each in scene.journal.incidents(run)] == [None]
 
 
@@ -311,12 +313,10 @@ def test_a_run_that_cannot_be_gone_on_with_does_not_end_the_daemon(
         return restore(core, memento)
 
     monkeypatch.setattr(Core, "restore", broken)
-    said: list[str] = []
-    successor = Scene(scene.journal)
-    for done in recover.restored(successor.fleet, scene.journal, said.append):
-        successor.done += done
+    successor = successor_of(scene)
     assert list(successor.fleet.members) == runs[1:]
     assert [each.process for each in successor.of(Watch)] == [other]
-    assert "ZeroDivisionError: planted" in said[0]
+    assert [do.run for do in successor.done if isinstance(do.action, Forget)] == runs[:1]
+    assert "ZeroDivisionError: planted" in successor.of(Say)[0].sentence
     assert scene.journal.run(runs[0]).outcome == "abandoned: an internal error of yolowatch"
-    assert [run for run, _ in recover.unfinished(scene.journal, said.append)] == runs[1:]
+    assert [run for run, _ in recover.unfinished(scene.journal, pytest.fail)] == runs[1:]

@@ -21,7 +21,6 @@ from tests.daemon.scenes import Scene
 from tests.decide import build
 from tests.decide.corpus import NEIGHBOURS, RESUMED
 from yolowatch.edges import proc
-from yolowatch.edges.devices import DeviceWatch
 from yolowatch.hands.memory import wait_step
 from yolowatch.model import events
 from yolowatch.model.actions import Finish, RunStep, Say
@@ -47,11 +46,7 @@ def neighbour() -> Iterator[ProcessKey]:
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
     scene = Scene(tmp_path)
-    own = proc.process_key(os.getpid())
-    assert own is not None
-    scene.process = own
-    scene.start()
-    scene.train()
+    scene.start_here()
     return scene
 
 
@@ -59,12 +54,6 @@ def driver(neighbour: ProcessKey, theirs: int = 22 * GIB, free: int = 1 << 20) -
     both = {os.getpid(), neighbour.pid}
     used = {os.getpid(): 2 * GIB, neighbour.pid: theirs}
     return FakeNvml([both], [free], used=used, total=24 * GIB)
-
-
-def see(scene: Scene, nvml: FakeNvml) -> None:
-    """As the thread that asks the driver does."""
-    scene.step(events.DevicesSeen(DeviceWatch(nvml).look(), scene.at))
-    scene.wait(1.0)
 
 
 def fail(scene: Scene, text: str = NEIGHBOURS[1].text) -> None:
@@ -78,7 +67,7 @@ def test_the_plan_is_to_wait_and_the_configuration_is_untouched(
     scene: Scene, neighbour: ProcessKey
 ) -> None:
     nvml = driver(neighbour)
-    see(scene, nvml)
+    scene.see(nvml)
     fail(scene, NEIGHBOURS[1].text.replace("4009449", str(neighbour.pid)))
     (incident,) = scene.incidents()
     assert incident.kind == "neighbour"
@@ -126,7 +115,7 @@ def gone(nvml: FakeNvml) -> FakeNvml:
 def test_a_neighbour_that_stays_ends_the_wait_and_is_named(
     scene: Scene, neighbour: ProcessKey
 ) -> None:
-    see(scene, driver(neighbour))
+    scene.see(driver(neighbour))
     fail(scene, NEIGHBOURS[1].text.replace("4009449", str(neighbour.pid)))
     scene.carry_out(until="wait")
     for _ in range(720):
@@ -144,7 +133,7 @@ def test_a_neighbour_that_stays_ends_the_wait_and_is_named(
 
 def test_the_drivers_list_alone_is_enough(scene: Scene, neighbour: ProcessKey) -> None:
     """Texts before torch 2.1 name no process."""
-    see(scene, driver(neighbour, theirs=9 * GIB))
+    scene.see(driver(neighbour, theirs=9 * GIB))
     fail(scene, RESUMED[0].text)
     (incident,) = scene.incidents()
     assert incident.kind == "neighbour"
@@ -163,12 +152,8 @@ def test_without_a_driver_the_text_is_reported_and_nothing_is_started(scene: Sce
 def test_the_policy_may_say_not_to_wait(tmp_path: Path, neighbour: ProcessKey) -> None:
     thresholds = Thresholds(neighbour_wait_seconds=0.0)
     scene = Scene(tmp_path, Policy(thresholds=thresholds))
-    own = proc.process_key(os.getpid())
-    assert own is not None
-    scene.process = own
-    scene.start()
-    scene.train()
-    see(scene, driver(neighbour))
+    scene.start_here()
+    scene.see(driver(neighbour))
     fail(scene)
     assert scene.plans() == ()
     assert "does not wait" in scene.said[-1]
@@ -180,7 +165,7 @@ def test_a_living_run_that_is_squeezed_is_an_incident_and_not_a_remedy(
     for _ in range(20):
         used = {"allocated_bytes": round(1.97 * GIB), "capacity_bytes": 2 * GIB}
         scene.tell("sample", phase="forward", epoch=3, step=9, steps=4, seconds=1.0, **used)
-        see(scene, driver(neighbour))
+        scene.see(driver(neighbour))
     (incident,) = scene.incidents()
     assert (incident.kind, incident.closed) == ("neighbour", None)
     assert f"process {neighbour.pid} of {getpass.getuser()}" in incident.sentence

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.commands.door import until
-from tests.daemon.test_publishing import House
+from tests.daemon.test_publishing import House, house
 from tests.otlp_receiver import Receiver, Reply, samples
 from yolowatch import __version__
 from yolowatch.daemon.pushing import Pushing, resource
 from yolowatch.edges.clock import SystemClock
 from yolowatch.edges.otlp import Sender
 from yolowatch.model.push import Answer, Otlp, Pushes
+
+__all__ = ["house"]
 
 ON = Otlp("http://collector:4318/v1/metrics", 60.0)
 BUSY, NOW = Answer("it answers 503", retry_after_seconds=5.0), Answer()
@@ -81,13 +81,6 @@ def samples_of(house: House) -> dict[str, float]:
     """Those without a label, of a scrape."""
     lines = [line.split(" ") for line in house.page().splitlines() if line[0] != "#"]
     return {words[0]: float(words[1]) for words in lines if len(words) == 2 and "{" not in words[0]}
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    found = House(tmp_path)
-    yield found
-    found.listener.close()
 
 
 def test_it_pushes_at_once_and_then_in_time(house: House) -> None:

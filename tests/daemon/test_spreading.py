@@ -16,8 +16,6 @@ import pytest
 from tests.daemon.parts import FakeClock, SeveralGpus
 from tests.daemon.scenes import Scene
 from tests.decide.test_opt_in import named
-from yolowatch.edges import proc
-from yolowatch.edges.devices import DeviceWatch
 from yolowatch.hands.memory import wait_step
 from yolowatch.model import events
 from yolowatch.model.actions import Finish, RunStep, Say, Signal
@@ -34,17 +32,8 @@ ALONE: dict[str, Any] = {
 
 def begun(folder: Path, **changes: Any) -> Scene:
     scene = Scene(folder, named("more gpus"), **{**ALONE, **changes})
-    own = proc.process_key(os.getpid())
-    assert own is not None
-    scene.process = own
-    scene.start()
-    scene.train()
+    scene.start_here()
     return scene
-
-
-def see(scene: Scene, gpus: SeveralGpus) -> None:
-    """As the thread that asks the driver does."""
-    scene.step(events.DevicesSeen(DeviceWatch(gpus).look(), scene.at))
 
 
 TWO = SeveralGpus((GIB, 24 * GIB), ({os.getpid()}, set()))
@@ -53,8 +42,7 @@ TWO = SeveralGpus((GIB, 24 * GIB), ({os.getpid()}, set()))
 def spread(folder: Path) -> Scene:
     """It has failed, and the plan is on its way to two devices."""
     scene = begun(folder)
-    see(scene, TWO)
-    scene.wait(2.0)
+    scene.see(TWO)
     scene.run_out_of_memory()
     (record,) = scene.plans()
     assert record.plan.edits.more_gpus == (0, 1)
@@ -130,8 +118,7 @@ def test_what_is_not_known_to_be_idle_is_left_alone(
 ) -> None:
     scene = begun(tmp_path, **changes)
     if gpus is not None:
-        see(scene, gpus)
-    scene.wait(2.0)
+        scene.see(gpus)
     scene.at += age
     scene.run_out_of_memory()
     assert not scene.plans()

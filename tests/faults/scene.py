@@ -14,7 +14,7 @@ from tests.trainers.scene import Scene
 
 MINIATURE = Path(__file__).with_name("miniature") / "train.py"
 PLAYED = Path(__file__).with_name("played") / "train.py"
-LIMITING = Path(__file__).parents[1] / "trainers" / "limiting_callbacks.py"
+LIMITING = Path(__file__).parents[1] / "trainers" / "limiting_callbacks"
 EPOCHS = 3
 IMAGES = 64
 
@@ -30,9 +30,7 @@ class Miniature(Scene):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        site = self.root / "site"
-        site.mkdir()
-        shutil.copy(LIMITING, site / "sitecustomize.py")
+        site = shutil.copytree(LIMITING, self.root / "site")
         self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
         self.environment |= {
             "PYTHONPATH": str(site),

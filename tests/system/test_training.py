@@ -23,6 +23,7 @@ from tests.faults.scene import IMAGES, LIMITING, MINIATURE
 from tests.hands.strangers import settle
 from tests.system.machine import MEMORY, Machine, carried, machine, missing
 from tests.system.test_helper_service import cgroup
+from tests.system.test_service import main_pid
 from tests.trainers.scene import STEADY
 
 pytestmark = [
@@ -30,7 +31,7 @@ pytestmark = [
     pytest.mark.skipif(missing() is not None, reason=str(missing())),
     pytest.mark.timeout(1800),  # the first one builds the package and may build a Debian
 ]
-EATING = Path(__file__).parent / "programs" / "eating.py"
+EATING = Path(__file__).parent / "programs" / "eating"
 ALICE = 1001
 CONFIGURATION = """\
 others_grace_seconds: 0
@@ -86,8 +87,7 @@ class Training:
     def begin(self, *words: str, properties: str = "", **environment: str) -> int:
         """Start it; its pid in there."""
         shutil.copytree(MINIATURE.parent, self.folder / "miniature")
-        (self.folder / "site").mkdir()
-        shutil.copy(self.site, self.folder / "site/sitecustomize.py")
+        shutil.copytree(self.site, self.folder / "site")
         self.log.touch()  # the user's own: what systemd makes is root's
         environment |= {
             **STEADY,
@@ -151,10 +151,6 @@ class Training:
 
 def journal(booted: Machine) -> str:
     return booted.run("journalctl --no-pager -o cat -u yolowatch -u yolowatch-helper")
-
-
-def main_pid(booted: Machine) -> int:
-    return int(booted.run("systemctl show -P MainPID yolowatch"))
 
 
 def receipt(booted: Machine, run: str) -> str:

@@ -38,9 +38,7 @@ def small_scene(trainer: str, root: Path) -> Scene:
     scene.environment |= environments.trainer_variables(root / "images")
     # Compiling these trainers' many imports anew takes longer than the training.
     scene.environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    site = root / "site"
-    site.mkdir()
-    shutil.copy(Path(__file__).parent / "limiting_callbacks.py", site / "sitecustomize.py")
+    site = shutil.copytree(Path(__file__).parent / "limiting_callbacks", root / "site")
     scene.environment |= {
         "PYTHONPATH": str(site),
         "LIMIT_FILE": str(root / "limit"),

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from yolowatch.config.reading import count, known, number, value, word
+from yolowatch.config.reading import count, known, number, values, word
 from yolowatch.errors import ConfigError
 from yolowatch.model.notifications import Notifications
 
 _KEYS = {
-    "about": ("about", word("everything", "person"), "one of: everything, person"),
-    "group_seconds": ("group_seconds", number(0.0, 3600.0), "seconds from 0 to 3600"),
-    "per_hour": ("per_hour", count(1, 1000), "a whole number from 1 to 1000"),
+    "about": (word("everything", "person"), "one of: everything, person"),
+    "group_seconds": (number(0.0, 3600.0), "seconds from 0 to 3600"),
+    "per_hour": (count(1, 1000), "a whole number from 1 to 1000"),
 }
 _URL = re.compile(r"[a-z][a-z0-9+.-]{0,30}://\S{1,4000}", re.I)
 _MOST_URLS = 32
@@ -35,10 +35,7 @@ def notifications(found: Any, name: str, base: Notifications) -> Notifications:
         raise ConfigError(f"{where} must be a mapping with urls.")
     document: Mapping[Any, Any] = found
     known(document, ("urls", *_KEYS), where)
-    told: dict[str, Any] = {}
-    for key, (field, read, expected) in _KEYS.items():
-        if key in document:
-            told[field] = value(read, document[key], key, expected, where)
+    told = values(document, _KEYS, where)
     if "urls" in document:
         told["urls"] = _urls(document["urls"], where)
     return replace(base, **told)

@@ -7,12 +7,11 @@ password. Files are read elsewhere.
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 from dataclasses import replace
 from typing import Any
 
-from yolowatch.config.reading import Reader, known, number, text, value
+from yolowatch.config.reading import Reader, known, number, path_or_none, text, value, values
 from yolowatch.errors import ConfigError
 from yolowatch.model.push import Otlp
 
@@ -52,15 +51,10 @@ def _is_address(found: str) -> bool:
     return True
 
 
-def _is_path(found: str) -> bool:
-    return found == "none" or (os.path.isabs(found) and "\0" not in found)
-
-
-_path: Reader = text(_is_path)
 _KEYS: dict[str, tuple[Reader, str]] = {
     "every_seconds": (number(5.0, 3600.0), "seconds from 5 to 3600"),
-    "headers_file": (_path, "an absolute path or none"),
-    "ca_file": (_path, "an absolute path or none"),
+    "headers_file": (path_or_none, "an absolute path or none"),
+    "ca_file": (path_or_none, "an absolute path or none"),
 }
 
 
@@ -70,11 +64,7 @@ def otlp(found: Any, name: str, base: Otlp) -> Otlp:
     if not isinstance(found, dict):
         raise ConfigError(f"{where} must be a mapping with endpoint.")
     known(found, ("endpoint", *_KEYS), where)
-    told: dict[str, Any] = {
-        key: value(read, found[key], key, expected, where)
-        for key, (read, expected) in _KEYS.items()
-        if key in found
-    }
+    told = values(found, _KEYS, where)
     if "endpoint" in found:
         told["endpoint"] = _endpoint(found["endpoint"], where)
     made = replace(base, **{key: _unless_none(each) for key, each in told.items()})

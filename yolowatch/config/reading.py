@@ -7,6 +7,7 @@ says what it may be.
 from __future__ import annotations
 
 import difflib
+import os
 import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -57,6 +58,17 @@ def value(read: Reader, found: Any, key: str, expected: str, where: str) -> Any:
     return kept
 
 
+def values(
+    document: Mapping[Any, Any], keys: Mapping[str, tuple[Reader, str]], where: str
+) -> dict[str, Any]:
+    """What the document says of `keys`, each of which has its reader and what it must be."""
+    return {
+        key: value(keys[key][0], found, key, keys[key][1], where)
+        for key, found in document.items()
+        if key in keys
+    }
+
+
 def number(low: float, high: float) -> Reader:
     def read(found: Any) -> float | None:
         is_number = isinstance(found, int | float) and not isinstance(found, bool)
@@ -79,3 +91,11 @@ def word(*words: str) -> Reader:
 
 def text(pattern: Callable[[str], bool]) -> Reader:
     return lambda found: found if isinstance(found, str) and pattern(found) else None
+
+
+def _is_path(found: str) -> bool:
+    return os.path.isabs(found) and "\0" not in found
+
+
+absolute_path = text(_is_path)
+path_or_none = text(lambda found: found == "none" or _is_path(found))

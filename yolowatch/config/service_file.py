@@ -8,7 +8,7 @@ it reads as a truth value.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,19 @@ from yolowatch.config.notifications import notifications
 from yolowatch.config.otlp import MEANING as OTLP
 from yolowatch.config.otlp import otlp
 from yolowatch.config.policy_file import overlay
-from yolowatch.config.reading import Reader, count, known, mapping, number, text, value, word
+from yolowatch.config.reading import (
+    Reader,
+    absolute_path,
+    count,
+    known,
+    mapping,
+    number,
+    path_or_none,
+    text,
+    value,
+    values,
+    word,
+)
 from yolowatch.errors import ConfigError
 from yolowatch.model.attach import AttachPolicy
 from yolowatch.model.plan import Policy
@@ -36,22 +48,19 @@ def service(documents: Iterable[tuple[str, str]]) -> ServiceConfig:
     for name, body in documents:
         document = mapping(body, name)
         known(document, KEYS, name)
-        plain = {key: each for key, each in document.items() if key in _PLAIN}
-        values = {
-            _PLAIN[key][0]: value(_PLAIN[key][1], each, key, _PLAIN[key][2], name)
-            for key, each in plain.items()
-        }
+        told = values(document, _PLAIN, name)
         for key in ("metrics", "web_config"):
-            if values.get(key) == "none":
-                values[key] = None
+            if told.get(key) == "none":
+                told[key] = None
         if "policy" in document:
-            values["policy"] = overlay(_mapping(document, "policy", name), name, found.policy)
+            told["policy"] = overlay(_mapping(document, "policy", name), name, found.policy)
         if "notifications" in document:
-            told = notifications(document["notifications"], name, found.notifications)
-            values["notifications"] = told
+            told["notifications"] = notifications(
+                document["notifications"], name, found.notifications
+            )
         if "otlp" in document:
-            values["otlp"] = otlp(document["otlp"], name, found.otlp)
-        found = replace(found, **values)
+            told["otlp"] = otlp(document["otlp"], name, found.otlp)
+        found = replace(found, **told)
         users += [(f"{name}: users", rule) for rule in _rules(document, "users", name)]
         directories = [_directory(rule, name) for rule in _rules(document, "directories", name)]
         found = replace(found, directories=(*found.directories, *directories))
@@ -92,7 +101,7 @@ def _user(rule: Mapping[str, Any], where: str, base: Policy) -> UserRule:
 def _directory(rule: Mapping[str, Any], name: str) -> DirectoryRule:
     where = f"{name}: directories"
     known(rule, ("path", "mode"), where)
-    path = value(_path, rule.get("path"), "path", "an absolute path", where)
+    path = value(absolute_path, rule.get("path"), "path", "an absolute path", where)
     return DirectoryRule(os.path.normpath(path), _mode(rule, where))
 
 
@@ -118,8 +127,6 @@ def _attach(found: Any) -> AttachPolicy | None:
 
 
 _name = text(_is_name)
-_path: Callable[[Any], Any] = text(lambda found: os.path.isabs(found) and "\0" not in found)
-_path_or_none = text(lambda found: found == "none" or (os.path.isabs(found) and "\0" not in found))
 _address = text(lambda found: found == "none" or _is_address(found))
 
 _WHO: dict[str, tuple[Reader, str]] = {
@@ -128,62 +135,58 @@ _WHO: dict[str, tuple[Reader, str]] = {
     "group": (_name, "the name of a group, in quotes where it is a number"),
 }
 
-# key: (field of ServiceConfig, reader, what it must be)
-_PLAIN: dict[str, tuple[str, Reader, str]] = {
-    "mode": ("mode", word(*MODES), f"one of: {', '.join(MODES)}"),
-    "attach": ("attach", _attach, f"one of: {', '.join(_ATTACH)}"),
-    "metrics": ("metrics", _address, "HOST:PORT or none"),
-    "web_config": ("web_config", _path_or_none, "an absolute path or none"),
-    "control_group": ("control_group", _name, "the name of a group"),
-    "state_dir": ("state_dir", _path, "an absolute path"),
-    "minimum_uid": ("minimum_uid", count(0, _UID_MAX), "a user's number"),
-    "others_grace_seconds": (
-        "others_grace_seconds",
-        number(0.0, 3600.0),
-        "seconds from 0 to 3600",
-    ),
+# key, which is the field of ServiceConfig: (reader, what it must be)
+_PLAIN: dict[str, tuple[Reader, str]] = {
+    "mode": (word(*MODES), f"one of: {', '.join(MODES)}"),
+    "attach": (_attach, f"one of: {', '.join(_ATTACH)}"),
+    "metrics": (_address, "HOST:PORT or none"),
+    "web_config": (path_or_none, "an absolute path or none"),
+    "control_group": (_name, "the name of a group"),
+    "state_dir": (absolute_path, "an absolute path"),
+    "minimum_uid": (count(0, _UID_MAX), "a user's number"),
+    "others_grace_seconds": (number(0.0, 3600.0), "seconds from 0 to 3600"),
 }
 
 # key: (field of ServiceConfig, what it must be, what it means)
 KEYS: dict[str, tuple[str, str, str]] = {
     "mode": (
         "mode",
-        _PLAIN["mode"][2],
+        _PLAIN["mode"][1],
         "observe: metrics and messages only; recommend: plans are made and shown, and "
         "`yolowatch approve` carries one out; auto: plans are carried out",
     ),
     "attach": (
         "attach",
-        _PLAIN["attach"][2],
+        _PLAIN["attach"][1],
         "how far the service may go to get its hook into a training that runs. "
         + ". ".join(f"{each.value}: {each.meaning}" for each in AttachPolicy),
     ),
     "metrics": (
         "metrics",
-        _PLAIN["metrics"][2],
+        _PLAIN["metrics"][1],
         "where /metrics is served for Prometheus, and the pages of runs and incidents for people",
     ),
     "web_config": (
         "web_config",
-        _PLAIN["web_config"][2],
+        _PLAIN["web_config"][1],
         "TLS, client certificates and passwords of `metrics`, in a file of the form of Prometheus' "
         "exporter-toolkit; read again whenever it or a certificate changes",
     ),
     "control_group": (
         "control_group",
-        _PLAIN["control_group"][2],
+        _PLAIN["control_group"][1],
         "its members may see and command the runs of all users, as root may",
     ),
-    "state_dir": ("state_dir", _PLAIN["state_dir"][2], "where the journal is kept"),
+    "state_dir": ("state_dir", _PLAIN["state_dir"][1], "where the journal is kept"),
     "minimum_uid": (
         "minimum_uid",
-        _PLAIN["minimum_uid"][2],
+        _PLAIN["minimum_uid"][1],
         "trainings of users below it, root among them, are observed only, unless a rule of "
         "`users` names that user",
     ),
     "others_grace_seconds": (
         "others_grace_seconds",
-        _PLAIN["others_grace_seconds"][2],
+        _PLAIN["others_grace_seconds"][1],
         "how long after a failure anybody else may start the training again, before yolowatch does",
     ),
     "notifications": ("notifications", "a mapping", NOTIFICATIONS),

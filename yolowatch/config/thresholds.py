@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-from yolowatch.config.reading import Reader, count, known, number, value
+from yolowatch.config.reading import Reader, count, known, number, values
 from yolowatch.errors import ConfigError
 from yolowatch.model.thresholds import Thresholds
 
@@ -58,8 +57,4 @@ def thresholds(document: object, where: str, base: Thresholds) -> Thresholds:
     if not isinstance(document, Mapping):
         raise ConfigError(f"{where} must be a mapping of thresholds to values.")
     known(document, KEYS, where)
-    values: dict[str, Any] = {
-        str(key): value(KEYS[key][0][0], found, key, KEYS[key][0][1], where)
-        for key, found in document.items()
-    }
-    return replace(base, **values)
+    return replace(base, **values(document, {key: each for key, (each, _) in KEYS.items()}, where))

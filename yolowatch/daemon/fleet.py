@@ -17,6 +17,7 @@ from yolowatch.daemon.memento import Memento, RunMemento
 from yolowatch.daemon.newcomers import Newcomer, Newcomers
 from yolowatch.daemon.records import Records
 from yolowatch.daemon.ruling import rule_of
+from yolowatch.decide.rules import Rule
 from yolowatch.edges.journal import Journal
 from yolowatch.errors import StateError
 from yolowatch.model import events
@@ -93,10 +94,16 @@ class Fleet:
 
     def restore(self, run: str, memento: RunMemento) -> list[Do]:
         """Go on with a run of a daemon before this one."""
-        adoption = memento.adoption
-        run_dir = memento.core.user.run_dir if memento.core.user is not None else None
         records = Records(self._journal, run, _ignore)
-        member = self._member(run, adoption, run_dir, records, memento.reason)
+        try:
+            return self._go_on(run, memento, records)
+        except Exception:  # what one run left behind must not end each daemon after it
+            return self._set_aside(run, records, traceback.format_exc())
+
+    def _go_on(self, run: str, memento: RunMemento, records: Records) -> list[Do]:
+        run_dir = memento.core.user.run_dir if memento.core.user is not None else None
+        rule = rule_of(self.config, self.own_uid, memento.adoption, run_dir, memento.reason)
+        member = self._member(run, memento.adoption, rule, records, memento.reason)
         done = self.perform(member, member.core.restore(memento.core))
         if member.core.over:
             return [*done, *self.perform(member, [Finish(0)])]
@@ -172,16 +179,15 @@ class Fleet:
         waiting = self._newcomers.of(process)
         run_dir = waiting[0].run_dir if waiting else None
         adoption = event.adoption or Adoption(event.process, -1, (), "")
+        rule = rule_of(self.config, self.own_uid, adoption, run_dir, event.reason)
+        begun = (adoption.argv, adoption.cwd, rule.mode, self._supervisor, _ignore, event.run)
         try:
-            mode = rule_of(self.config, self.own_uid, adoption, run_dir, event.reason).mode
-            begun = (adoption.argv, adoption.cwd, mode, self._supervisor, _ignore, event.run)
             records = Records.begin(self._journal, *begun)
         except StateError as error:
             return [Do(None, Say(f"process {event.process.pid} is not watched: {error}"))]
-        member = self._member(event.run, adoption, run_dir, records, event.reason)
-        done = [Do(event.run, Watch(adoption.process))]
-        said = f"adopted process {adoption.process.pid} ({member.rule.mode}: {member.rule.reason})"
-        done += self.perform(member, [Say(said)])
+        member = self._member(event.run, adoption, rule, records, event.reason)
+        said = f"adopted process {adoption.process.pid} ({rule.mode}: {rule.reason})"
+        done = [Do(event.run, Watch(adoption.process)), *self.perform(member, [Say(said)])]
         done += self._deliver(member, events.Started(0, adoption.process, event.at))
         return [*done, *self._join(member)]
 
@@ -189,11 +195,10 @@ class Fleet:
         self,
         run: str,
         adoption: Adoption,
-        run_dir: str | None,
+        rule: Rule,
         records: Records,
-        reason: str | None = None,
+        reason: str | None,
     ) -> Member:
-        rule = rule_of(self.config, self.own_uid, adoption, run_dir, reason)
         records.owner = adoption.uid
         core = Core(records, rule.policy, adopted=True)
         core.healing.paused = self.pause_of(run)
@@ -237,17 +242,17 @@ class Fleet:
         try:
             actions = member.core.step(event)
         except Exception:  # a mistake about one run must not end the watch over the others
-            return self._set_aside(member, traceback.format_exc())
+            return self._set_aside(member.run, member.records, traceback.format_exc())
         told = isinstance(event, events.HookMessage) and event.kind in _QUIET
         quiet = told or isinstance(event, events.Tick | events.DevicesSeen | events.HostSeen)
         return self.perform(member, actions) if actions or not quiet else []
 
-    def _set_aside(self, member: Member, trace: str) -> list[Do]:
+    def _set_aside(self, run: str, records: Records, trace: str) -> list[Do]:
         """Nothing is concluded any more of a run that could not be followed: it trains on alone."""
-        run, reason = member.run, "an internal error of yolowatch"
-        member.records.finished(None, f"abandoned: {reason}")
-        member.records.forget()
-        self.drop(run)
+        reason = "an internal error of yolowatch"
+        records.finished(None, f"abandoned: {reason}")
+        records.forget()
+        self._drop(run)
         said = Say(f"it trains on without being watched: {reason}, please report it: {trace}")
         return [Do(run, said), Do(run, Forget())]
 
@@ -281,10 +286,10 @@ class Fleet:
 
     def _drop_ended(self) -> None:
         ended = [run for run, member in self.members.items() if member.core.over]
-        for run in ended[: max(len(ended) - _ENDED, 0)]:
-            self.drop(run)
+        for run in ended[:-_ENDED]:
+            self._drop(run)
 
-    def drop(self, run: str) -> None:
+    def _drop(self, run: str) -> None:
         self.members.pop(run, None)
         for index in (self._by_plan, self._by_checkpoint):
             for key in [key for key, value in index.items() if value == run]:

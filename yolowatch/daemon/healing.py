@@ -92,7 +92,9 @@ class Healing:
         if self.policy.mode == "observe":
             self._records.close(incident, "observed")
             return [*said, Say("mode observe: nothing is changed"), Finish(status)]
-        decision = self._decide(attempt, verdict, user, incident, around)
+        decision = self._against(incident) or decide(
+            attempt, verdict, user, incident, self.lessons, self.policy, around
+        )
         if isinstance(decision, Refusal):
             return [*said, *self._refuse(decision, status)]
         plan_id = self._records.plan(decision)
@@ -245,19 +247,11 @@ class Healing:
         lost = costs.lost_until(seconds)
         self._amend(with_outcome(self.receipts[-1], "training again", seconds_lost=lost))
 
-    def _decide(
-        self,
-        attempt: Attempt,
-        verdict: Verdict,
-        user: RunSpec | None,
-        incident: str,
-        around: Around,
-    ) -> Plan | Refusal:
+    def _against(self, incident: str) -> Refusal | None:
+        """What stands against any plan."""
         if not self._records.healthy:
             return self._unwritable(incident)
-        if self.foreign is not None:
-            return Refusal(incident, self.foreign)
-        return decide(attempt, verdict, user, incident, self.lessons, self.policy, around)
+        return Refusal(incident, self.foreign) if self.foreign is not None else None
 
     def _wait(self, reason: str) -> list[Action]:
         self.waiting = reason

@@ -20,8 +20,6 @@ from yolowatch.model.run import Rescue, RunSpec, RunState
 from yolowatch.model.verdict import Kind, Verdict
 
 _GUARD = "guarded-start"  # in the place of an incident: there was none
-
-
 _MOST_CHANGES = 32  # of one attempt, that are kept
 
 

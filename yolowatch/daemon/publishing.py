@@ -100,7 +100,7 @@ class Publisher:
     def readings(self) -> list[Reading]:
         """What a scrape would find now, within the same bound."""
         found, dropped = render.bounded(self._snapshot(), render.MOST_SERIES)
-        self._dropped += dropped
+        self._leave_out(dropped)
         return found
 
     def _page(self, accept: str) -> render.Page:
@@ -131,11 +131,15 @@ class Publisher:
     def _make(self, wanted: str, accept: str) -> render.Page:
         now = self._clock.monotonic()
         page = render.page(self._snapshot(), accept)
-        self._dropped += page.dropped
+        self._leave_out(page.dropped)
         if len(self._pages) >= _MOST_PAGES:  # a client may ask for any version of a format
             self._pages.clear()
         self._pages[wanted] = now, page
         return page
+
+    def _leave_out(self, series: int) -> None:
+        with self._lock:
+            self._dropped += series
 
     def _snapshot(self) -> MetricsSnapshot:
         return MetricsSnapshot(

@@ -1,41 +1,20 @@
 """What a daemon finds of the runs of one before it: the mementos in the journal.
 
-Each is a run without an end. A memento that cannot be read, or with which a run cannot be gone on
-with, ends its run with that reason, rather than to guess what was to be done: it must not end each
-daemon that is started after it.
+Each is a run without an end. A memento that cannot be read ends its run with that reason, rather
+than to guess what was to be done.
 """
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from yolowatch.daemon.fleet import Fleet
-from yolowatch.daemon.member import Do
 from yolowatch.daemon.memento import Memento, RunMemento, Told
 from yolowatch.edges import notes, plain, proc
 from yolowatch.edges.journal import Journal
 from yolowatch.model.fold import fold
 from yolowatch.model.run import RunState
-
-
-def restored(fleet: Fleet, journal: Journal, say: Callable[[str], None]) -> Iterator[Sequence[Do]]:
-    """What is to be done about each run that the fleet goes on with; raises StateError."""
-    for run, memento in unfinished(journal, say):
-        try:
-            wanted = fleet.restore(run, memento)
-        except Exception:
-            fleet.drop(run)
-            journal.end_run(run, None, "abandoned: an internal error of yolowatch")
-            journal.forget_memento(run)
-            say(
-                f"run {run} is abandoned, and trains on without being watched: an internal error "
-                f"of yolowatch, please report it: {traceback.format_exc()}"
-            )
-        else:
-            yield wanted
 
 
 def unfinished(journal: Journal, say: Callable[[str], None]) -> Iterator[tuple[str, RunMemento]]:
@@ -72,17 +51,20 @@ def _with_notes(core: Memento) -> Memento:
     """With what the training said when nobody listened, if it has ended since."""
     if core.user is None or core.user.run_dir is None or core.attempt.exited is not None:
         return core
-    run_dir, told = Path(core.user.run_dir), []
-    attempt, heard = core.attempt, core.attempt.told
-    if all(each.process != attempt.process for each in heard):  # it was started, and not heard of
-        heard = (*heard, Told(RunState(attempt.number), attempt.process, None, None))
-    for each in heard:
-        note = None
-        if proc.is_alive(each.process) is False:
-            note = notes.last_message(run_dir, each.process)
-        if note is not None:
-            at = each.state.samples[-1].at if each.state.samples else core.attempt.started_at
-            each = replace(each, state=fold(each.state, *note, at))
-        if note is not None or each in attempt.told:
-            told.append(each)
-    return replace(core, attempt=replace(core.attempt, told=tuple(told)))
+    run_dir, attempt = Path(core.user.run_dir), core.attempt
+    told = tuple(_with_note(each, run_dir, attempt.started_at) for each in attempt.told)
+    if all(each.process != attempt.process for each in told):
+        started = Told(RunState(attempt.number), attempt.process, None, None)
+        noted = _with_note(started, run_dir, attempt.started_at)
+        told += (noted,) if noted != started else ()  # else nothing was ever heard of it
+    return replace(core, attempt=replace(attempt, told=told))
+
+
+def _with_note(told: Told, run_dir: Path, started_at: float) -> Told:
+    if proc.is_alive(told.process) is not False:
+        return told
+    note = notes.last_message(run_dir, told.process)
+    if note is None:
+        return told
+    at = told.state.samples[-1].at if told.state.samples else started_at
+    return replace(told, state=fold(told.state, *note, at))

@@ -161,8 +161,8 @@ class _Service:
         self._front.serve(config.metrics, config.web_config, self._publisher)
 
     def run(self) -> int:
-        for wanted in recover.restored(self.fleet, self._journal, partial(say, None)):
-            self._performer.perform(wanted)
+        for run, memento in recover.unfinished(self._journal, partial(say, None)):
+            self._performer.perform(self.fleet.restore(run, memento))
         self._front.recovered()
         self._listener.start()
         self._control.start()

@@ -27,7 +27,7 @@ def combinations(
     earlier: Edits,
     allowed: Collection[str],
     ranks: int = 1,
-    devices: spreading.Devices = opt_in.UNREAD,
+    devices: spreading.Devices = spreading.UNREAD,
 ) -> Iterator[Combination]:
     """All sets of levers that this run allows, the cheapest first; the first is empty.
 

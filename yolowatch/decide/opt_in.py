@@ -29,15 +29,12 @@ EIGHT_BIT = ("SGD", "Adam", "AdamW", "RMSprop")
 """The optimizers that have an 8-bit form."""
 
 
-UNREAD = "what the devices' driver says of them is not known"
-
-
 def sets(
     spec: RunSpec,
     earlier: Edits,
     allowed: Collection[str],
     ranks: int = 1,
-    devices: spreading.Devices = UNREAD,
+    devices: spreading.Devices = spreading.UNREAD,
 ) -> Iterator[Combination]:
     """Each setting of a named lever alone, then all levers together; `spec` is the failed one's,
     of which `ranks` share each batch; `devices` are those that it may have.
@@ -63,34 +60,37 @@ def rejected(
     earlier: Edits,
     asked: Collection[str],
     ranks: int = 1,
-    devices: spreading.Devices = UNREAD,
+    devices: spreading.Devices = spreading.UNREAD,
 ) -> tuple[Rejected, ...]:
     """A sentence for each named lever that this run cannot have, whatever would fit."""
     found = []
-    for lever in OPT_IN:
-        reason = _obstacle(lever, spec, earlier, ranks, devices) if lever in asked else None
+    for lever in (each for each in OPT_IN if each in asked):
+        reason = _obstacle(lever, spec, earlier)
+        if reason is None:
+            reason = _obstacle_of_place(lever, spec, earlier, ranks, devices)
         if reason is not None:
             found.append(Rejected(lever, reason))
     return tuple(found)
 
 
-def _obstacle(
-    lever: str,
-    spec: RunSpec,
-    earlier: Edits,
-    ranks: int = 1,
-    devices: spreading.Devices = UNREAD,
+def _obstacle_of_place(
+    lever: str, spec: RunSpec, earlier: Edits, ranks: int, devices: spreading.Devices
 ) -> str | None:
-    """Why a lever that the policy names is not to be had, or None."""
-    trainer = family(spec.trainer)
-    if trainer is not None and lever in trainer.REFUSED:
-        return trainer.REFUSED[lever]
+    """Why a lever that moves a training to other devices is not to be had, or None."""
     if lever == "one gpu" and not earlier.one_gpu and ranks == 1:
         return "the training is on one device already"
     if lever == "one gpu" and earlier.more_gpus:
         return "an earlier plan has spread the training over several devices"
     if lever == spreading.NAME:
         return spreading.obstacle(spec, earlier, ranks, devices)
+    return None
+
+
+def _obstacle(lever: str, spec: RunSpec, earlier: Edits) -> str | None:
+    """Why a lever is not to be had, whatever the devices; or None."""
+    trainer = family(spec.trainer)
+    if trainer is not None and lever in trainer.REFUSED:
+        return trainer.REFUSED[lever]
     if lever == "freeze" and not earlier.freeze:
         if not spec.freezable:
             return "the model does not say which of its layers are its backbone"

@@ -25,6 +25,7 @@ IDLE_PART = 0.02
 
 Devices = tuple[int, ...] | str
 """The training's own device and the idle ones, by their numbers; or why it may have no others."""
+UNREAD = "what the devices' driver says of them is not known"
 
 
 def devices(spec: RunSpec, around: Around) -> Devices:

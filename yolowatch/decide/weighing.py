@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from yolowatch.decide import opt_in, spreading
+from yolowatch.decide import spreading
 from yolowatch.decide.choosing import choose, without_margin
 from yolowatch.decide.combination import NOTHING, Combination
 from yolowatch.decide.combining import combinations
@@ -39,7 +39,7 @@ class Failure:
     limit: float | None
     batch: int
     unsure: bool
-    devices: spreading.Devices = opt_in.UNREAD
+    devices: spreading.Devices
 
 
 @dataclass(frozen=True)

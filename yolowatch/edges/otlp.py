@@ -96,9 +96,11 @@ class Sender:
         self, target: _Target, cut: threading.Event
     ) -> Iterator[http.client.HTTPConnection]:
         """A connection that is cut when the time is over; `cut` says so."""
-        port = target.port or (80 if target.tls is None else 443)
+        connection = http.client.HTTPConnection(target.host, target.port)
+        if target.tls is not None:
+            connection = http.client.HTTPSConnection(target.host, target.port, context=target.tls)
         seconds = min(_CONNECT_SECONDS, self._limit_seconds)
-        speaking = socket.create_connection((target.host, port), timeout=seconds)
+        speaking = socket.create_connection((target.host, connection.port), timeout=seconds)
 
         def end() -> None:
             cut.set()
@@ -110,9 +112,7 @@ class Sender:
         timer.start()
         try:
             speaking.settimeout(self._limit_seconds)
-            connection = http.client.HTTPConnection(target.host, target.port)
             if target.tls is not None:
-                connection = http.client.HTTPSConnection(target.host, target.port)
                 # The handshake comes after, so that the timer cuts it too.
                 speaking = target.tls.wrap_socket(
                     speaking, server_hostname=target.host, do_handshake_on_connect=False

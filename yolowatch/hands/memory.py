@@ -58,7 +58,7 @@ def _look_for_room(
     question: _Question | None = None
     while True:
         if question is None or question.answered:
-            question = _Question(pids, nvml, (room.device_index, *room.beside), room.beside)
+            question = _Question(pids, nvml, room)
         free = question.free if question.holding == set() else None
         if (free is not None and free >= room.free_bytes) or clock.monotonic() >= deadline:
             return free
@@ -90,20 +90,14 @@ def wait_for_memory(
 
 
 class _Question:
-    """Which of these processes hold memory, or of all on the devices `idle`, and how much each
-    device of `indices` has free at least; None while that is not known.
+    """Which of these processes hold memory, or of all on the devices beside, and how much each
+    device of the room has free at least; None while that is not known.
     """
 
-    def __init__(
-        self,
-        pids: set[int],
-        nvml: Nvml,
-        indices: tuple[int, ...] = (),
-        idle: tuple[int, ...] = (),
-    ) -> None:
+    def __init__(self, pids: set[int], nvml: Nvml, room: Room | None = None) -> None:
         self.holding: set[int] | None = None
         self.free: int | None = None
-        self._indices, self._idle = indices, idle
+        self._room = room
         self._thread = threading.Thread(target=self._ask, args=(pids, nvml), daemon=True)
         self._thread.start()
         self._thread.join(_ANSWER_SECONDS)
@@ -113,12 +107,13 @@ class _Question:
         return not self._thread.is_alive()
 
     def _ask(self, pids: set[int], nvml: Nvml) -> None:
-        if self._indices:
+        room = self._room
+        if room is not None:
             told = {each.index: each.free_bytes for each in nvml.devices()}
-            free = [told.get(index) for index in self._indices]
+            free = [told.get(index) for index in (room.device_index, *room.beside)]
             known = [each for each in free if each is not None]
             self.free = min(known) if len(known) == len(free) else None
-        self.holding = _holding(pids, nvml, self._idle)
+        self.holding = _holding(pids, nvml, room.beside if room is not None else ())
 
 
 def _holding(pids: set[int], nvml: Nvml, idle: tuple[int, ...]) -> set[int] | None:

@@ -5,6 +5,7 @@ costs only this module. Processes that a DataLoader spawns are left alone. In a 
 already, what waits there for its import may be imported, or be just in the middle of it.
 """
 
+import _thread
 import os
 import sys
 import time
@@ -27,17 +28,33 @@ def _is_watched(name):
 
 
 class _Finder:
-    """Finds nothing itself: it lets the others find a watched module and runs our part after it."""
+    """Finds nothing itself: it lets the others find a watched module and runs our part after it.
+
+    Another one of this kind, such as those of tracers, asks all finders again, and this one too.
+    """
+
+    def __init__(self):
+        self._asking = set()  # threads and names for which the others are being asked
 
     def find_spec(self, name, path=None, target=None):
-        if not _is_watched(name) or not faults.armed:
+        asked = _thread.get_ident(), name
+        if not _is_watched(name) or not faults.armed or asked in self._asking:
             return None
+        self._asking.add(asked)
+        try:
+            spec = self._found(name, path, target)
+        finally:
+            self._asking.discard(asked)
+        if spec is not None:
+            _run_after(spec, name)
+        return spec
+
+    def _found(self, name, path, target):
         for finder in sys.meta_path:
             if finder is self or not hasattr(finder, "find_spec"):
                 continue
             spec = finder.find_spec(name, path, target)
             if spec is not None:
-                _run_after(spec, name)
                 return spec
         return None
 

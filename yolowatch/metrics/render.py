@@ -61,7 +61,7 @@ def page(snapshot: MetricsSnapshot, accept: str = "", most: int = MOST_SERIES) -
     encode, its_type = choose_encoder(accept)
     found, dropped = bounded(snapshot, most)
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Families(tuple(families(found))))
+    registry.register(_Families(families(found)))
     return Page(its_type, encode(registry), dropped)
 
 
@@ -89,16 +89,16 @@ def bounded(snapshot: MetricsSnapshot, most: int) -> tuple[list[Reading], int]:
 
 
 class _Families(Collector):
-    def __init__(self, found: tuple[Family, ...]) -> None:
+    def __init__(self, found: list[Family]) -> None:
         self._found = found
 
     def collect(self) -> Iterator[Family]:
         return iter(self._found)
 
 
-def families(found: Iterable[Reading]) -> Iterator[Family]:
+def families(found: Iterable[Reading]) -> list[Family]:
     """The readings as families; see `grouped`."""
-    return iter([family for _, family in grouped(found)])
+    return [family for _, family in grouped(found)]
 
 
 def grouped(found: Iterable[Reading]) -> list[tuple[Metric, Family]]:

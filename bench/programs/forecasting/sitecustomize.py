@@ -7,19 +7,13 @@ is limited far above what is trained, so that it is what counts.
 """
 
 import atexit
-import importlib.util
 import json
 import os
-import resource
 import sys
 import time
 
-MODULES = {
-    "ultralytics.engine.trainer": ("BaseTrainer", "run_callbacks"),
-    "yolov5.utils.callbacks": ("Callbacks", "run"),
-    "yolov9.utils.callbacks": ("Callbacks", "run"),
-    "utils.callbacks": ("Callbacks", "run"),
-}
+from in_training import CALLBACKS, ULTRALYTICS, after_import, lift
+
 MARKS = tuple(json.loads(os.environ["FORECAST_MARKS"]))
 WINDOW_SECONDS = 0.15
 told = {"base": None, "peak": 0, "steps": 0, "marks": {}}
@@ -69,30 +63,13 @@ def watch(owner, name):
     setattr(owner, name, called)
 
 
-class Finder:
-    def find_spec(self, name, path=None, target=None):
-        if name not in MODULES:
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        execute = spec.loader.exec_module
-
-        def exec_module(module):
-            execute(module)
-            owner, method = MODULES[name]
-            watch(getattr(module, owner), method)
-
-        spec.loader.exec_module = exec_module
-        return spec
-
-
 def write():
     look()
     with open(os.environ["FORECAST_TOLD"], "w") as file:
         json.dump(told, file)
 
 
-most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 9 // 10
-resource.setrlimit(resource.RLIMIT_DATA, (most, -1))
-sys.meta_path.insert(0, Finder())
+lift()
+after_import([ULTRALYTICS], lambda module: watch(module.BaseTrainer, "run_callbacks"))
+after_import(CALLBACKS, lambda module: watch(module.Callbacks, "run"))
 atexit.register(write)

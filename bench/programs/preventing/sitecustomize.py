@@ -11,27 +11,14 @@ the sizes of batches, and the most that the process took.
 import json
 import os
 import random
-import resource
 import sys
-from pathlib import Path
+
+from in_training import ULTRALYTICS, after_import, lift, peak, set_limit
 
 CAPACITY = int(os.environ.get("CAPACITY", "0"))
 LARGEST = int(os.environ.get("LARGEST", "0"))
 VALIDATION_BATCH = int(os.environ.get("VALIDATION_BATCH", "0"))
 ATTEMPT = os.environ.get("YOLOWATCH_ATTEMPT", "0")
-WHOLE = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 9 // 10
-TRAINERS = ("ultralytics.engine.trainer", "yolov5.utils.callbacks")
-
-
-def data(name="VmData"):
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(name + ":"):
-            return int(line.split()[1]) * 1024
-    raise KeyError(name)
-
-
-def peak():
-    return data("VmPeak") - data("VmSize") + data()
 
 
 def note(event, **told):
@@ -112,25 +99,10 @@ def watch_yolov5(module):
     module.Callbacks.run = run
 
 
-class Finder:
-    def find_spec(self, name, path=None, target=None):
-        if name not in TRAINERS:
-            return None
-        sys.meta_path.remove(self)
-        import importlib.util
-
-        spec = importlib.util.find_spec(name)
-        execute = spec.loader.exec_module
-        watch = watch_ultralytics if name == TRAINERS[0] else watch_yolov5
-
-        def exec_module(module):
-            execute(module)
-            watch(module)
-
-        spec.loader.exec_module = exec_module
-        return spec
-
-
 random.randrange = Sizes.randrange
-resource.setrlimit(resource.RLIMIT_DATA, (CAPACITY or WHOLE, -1))
-sys.meta_path.insert(0, Finder())
+if CAPACITY:
+    set_limit(CAPACITY)
+else:
+    lift()
+after_import([ULTRALYTICS], watch_ultralytics)
+after_import(["yolov5.utils.callbacks"], watch_yolov5)

@@ -70,6 +70,7 @@ def test_it_works_between_the_calls_of_a_sleeper(tmp_path: Path) -> None:
     """A system call that was interrupted goes on: sleeping takes as long as it was to."""
     program = """
 import sys, time
+print("begun", flush=True)
 began = time.monotonic()
 for _ in range(4):
     time.sleep(0.3)
@@ -80,8 +81,9 @@ sys.stdin.read()
         (sys.executable, "-c", program), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     try:
-        assert attach(process.pid, means(tmp_path)).hello["late"] is True
         assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        assert attach(process.pid, means(tmp_path)).hello["late"] is True
         assert process.stdout.readline() == "slept True\n"
     finally:
         process.kill()

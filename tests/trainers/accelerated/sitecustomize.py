@@ -6,9 +6,8 @@ the check of mixed precision passes. Whether it is asked for is the training's o
 """
 
 import os
-import sys
 
-WATCHED = "ultralytics.engine.trainer"
+from in_training import ULTRALYTICS, after_import
 
 
 class Backend:
@@ -52,23 +51,5 @@ def stand_in(trainer):
     trainer.check_model_file_from_stem = check_model_file_from_stem
 
 
-class Finder:
-    def find_spec(self, name, path=None, target=None):
-        if name != WATCHED:
-            return None
-        sys.meta_path.remove(self)
-        import importlib.util
-
-        spec = importlib.util.find_spec(name)
-        execute = spec.loader.exec_module
-
-        def exec_module(module):
-            execute(module)
-            stand_in(module)
-
-        spec.loader.exec_module = exec_module
-        return spec
-
-
 if "RANK" not in os.environ:
-    sys.meta_path.insert(0, Finder())
+    after_import([ULTRALYTICS], stand_in)

@@ -1,12 +1,11 @@
 """A sitecustomize that makes any training run out of memory at a chosen place, for real.
 
-FAIL_AT names the place: forward, optimizer, validation, save or final, which is the validation that
-ends a training; FAIL_EPOCH the epoch (default 1),
-and FAIL_BATCH, for `forward`, the batch in it (default 1), which gets PART of what one takes. A
-limit on the data segment is set there, so that the allocator itself refuses. It stays for later
-attempts, at the same place; only `save` fails once. ROOM is what is left for validation, in MiB.
-With FILL the holes that are large enough for a copied layer are taken before a save, which a small
-network's copies would fit into.
+FAIL_AT names the place: forward, optimizer, validation, save, or `final`, the validation after all
+epochs; FAIL_EPOCH the epoch (default 1), and FAIL_BATCH, for `forward`, the batch in it (default
+1), which gets PART of what one takes. A limit on the data segment is set there, so that the
+allocator itself refuses. It stays for later attempts, at the same place; only `save` fails once.
+ROOM is what is left for validation, in MiB. Before a save and before the optimizer's step the
+heap's large holes are taken: copies of layers, and their state, would find room there.
 
 What the training had learnt is appended to FACTS, one JSON object an event: hashes of the model, of
 the EMA and of the optimizer's state, in the half precision in which trainers save.
@@ -16,9 +15,10 @@ import gc
 import hashlib
 import json
 import os
-import resource
 import sys
 from pathlib import Path
+
+from in_training import CALLBACKS, ULTRALYTICS, after_import, data, lift, peak, set_limit
 
 PLACE = os.environ.get("FAIL_AT", "")
 EPOCH = int(os.environ.get("FAIL_EPOCH", "1"))
@@ -28,23 +28,6 @@ PART = float(os.environ.get("PART", "0.5"))
 HELD_BYTES = 16 << 20
 LARGE_BYTES = 1 << 17  # a hole, and a tensor that fits into no smaller one
 LIMIT = Path(os.environ["LIMIT_FILE"])
-WATCHED = "ultralytics.engine.trainer"
-
-
-def data(name="VmData"):
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(name + ":"):
-            return int(line.split()[1]) * 1024
-    raise KeyError(name)
-
-
-def set_limit(limit_bytes):
-    resource.setrlimit(resource.RLIMIT_DATA, (int(limit_bytes), -1))
-
-
-def lift():
-    # Never without one: from the start the data segment is what counts.
-    set_limit(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 9 // 10)
 
 
 def once(limit_bytes):
@@ -119,7 +102,7 @@ def happened(event, live):
             Seen.held = Seen.holes = None
             lift()
         Seen.batches += 1
-        Seen.peak = max(Seen.peak, data("VmPeak") - data("VmSize") + data())
+        Seen.peak = max(Seen.peak, peak())
         told(event, live())
     elif event == "on_train_epoch_end":
         lift()
@@ -170,29 +153,14 @@ def before_step(optimizer, *_arguments):
         kept(data() + sum(size for size in sizes if size >= LARGE_BYTES) // 2)
 
 
-class Finder:
-    def find_spec(self, name, path=None, target=None):
-        if name != WATCHED and not name.endswith("utils.callbacks"):
-            return None
-        sys.meta_path.remove(self)
-        import importlib.util
+def watch(module):
+    if module.__name__ == ULTRALYTICS:
+        watch_trainer(module)
+    elif hasattr(module, "Callbacks"):
+        watch_callbacks(module.Callbacks)
+    from torch.optim import optimizer
 
-        spec = importlib.util.find_spec(name)
-        sys.meta_path.insert(0, self)
-        execute = spec.loader.exec_module
-
-        def exec_module(module):
-            execute(module)
-            if name == WATCHED:
-                watch_trainer(module)
-            elif hasattr(module, "Callbacks"):
-                watch_callbacks(module.Callbacks)
-            from torch.optim import optimizer
-
-            optimizer.register_optimizer_step_pre_hook(before_step)
-
-        spec.loader.exec_module = exec_module
-        return spec
+    optimizer.register_optimizer_step_pre_hook(before_step)
 
 
 def watch_trainer(module):
@@ -256,4 +224,4 @@ def watch_callbacks(callbacks):
 
 
 lift()
-sys.meta_path.insert(0, Finder())
+after_import([ULTRALYTICS, "ultralytics.utils.callbacks", *CALLBACKS], watch)

@@ -17,10 +17,11 @@ What each rank trains with is appended to FACTS, one JSON object an event.
 import atexit
 import json
 import os
-import resource
 import sys
 import time
 from pathlib import Path
+
+from in_training import CALLBACKS, ULTRALYTICS, after_import, data, lift, peak, set_limit
 
 RANK = int(os.environ.get("RANK", "-1"))
 STARVED = int(os.environ.get("STARVED_RANK", "-2")) == RANK
@@ -28,8 +29,6 @@ PART = float(os.environ.get("PART", "0.5"))
 EARLY = "EARLY" in os.environ
 GPUS = "NVML_STAND_IN" in os.environ
 LINGER = float(os.environ.get("LINGER", "0"))
-SPAWNING = "ultralytics.engine.trainer"
-WATCHED = ("utils.callbacks", "yolov5.utils.callbacks", "yolov9.utils.callbacks", SPAWNING)
 
 
 class Type(str):
@@ -72,22 +71,6 @@ def let_gloo_stand_in(torch):
     distributed.is_nccl_available = lambda: False
 
 
-def data(name="VmData"):
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(name + ":"):
-            return int(line.split()[1]) * 1024
-    raise KeyError(name)
-
-
-def set_limit(limit_bytes):
-    resource.setrlimit(resource.RLIMIT_DATA, (int(limit_bytes), -1))
-
-
-def lift():
-    # Never without one: from the start the data segment is what counts.
-    set_limit(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 9 // 10)
-
-
 def tell(event, **more):
     told = {"event": event, "rank": RANK, "pid": os.getpid(), "launcher": os.getppid()}
     with open(os.environ["FACTS"], "a") as file:
@@ -117,13 +100,14 @@ def limit():
     file = Path(os.environ["LIMIT_FILE"])
     if Seen.between and not file.exists():
         middle = sorted(Seen.between)[len(Seen.between) // 2]
-        growth = (Seen.peak or data("VmPeak") - data("VmSize") + data()) - middle
+        growth = (Seen.peak or peak()) - middle
         file.write_text(str(int(data() + PART * growth)))
     if file.exists():
         set_limit(int(file.read_text()))
 
 
-def watch(callbacks):
+def watch(module):
+    callbacks = module.Callbacks
     created, original = callbacks.__init__, callbacks.run
 
     def __init__(self):
@@ -185,7 +169,7 @@ def watch_spawning(trainer):
             if EARLY and STARVED and len(Seen.between) == 2:
                 limit()
         elif event == "on_train_batch_end":
-            Seen.peak = data("VmPeak") - data("VmSize") + data()  # what follows maps libraries
+            Seen.peak = peak()  # what follows maps libraries
         elif event == "on_train_epoch_start" and (STARVED or alone()):
             limit()
         elif event == "on_train_epoch_end":
@@ -201,28 +185,8 @@ def at_exit():
         time.sleep(LINGER if STARVED else 0)
 
 
-class Finder:
-    def find_spec(self, name, path=None, target=None):
-        if name not in WATCHED:
-            return None
-        sys.meta_path.remove(self)
-        import importlib.util
-
-        spec = importlib.util.find_spec(name)
-        execute = spec.loader.exec_module
-
-        def exec_module(module):
-            execute(module)
-            if name == SPAWNING:
-                watch_spawning(module)
-            else:
-                watch(module.Callbacks)
-
-        spec.loader.exec_module = exec_module
-        return spec
-
-
 if RANK >= 0 or "SPAWNS_RANKS" in os.environ:
     lift()
     atexit.register(at_exit)  # runs after the hook's, which is registered later
-    sys.meta_path.insert(0, Finder())
+    after_import(CALLBACKS, watch)
+    after_import([ULTRALYTICS], watch_spawning)

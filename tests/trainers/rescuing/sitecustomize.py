@@ -6,20 +6,11 @@ is over, the weights and buffers of the model and the optimizer's state are save
 """
 
 import os
-import resource
 import sys
-from pathlib import Path
+
+from in_training import ULTRALYTICS, after_import, data, lift, peak, set_limit
 
 BATCH, PART = int(os.environ["BATCH"]), float(os.environ["PART"])
-WHOLE = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 9 // 10
-TRAINERS = ("ultralytics.engine.trainer", "yolov5.utils.callbacks")
-
-
-def data(name="VmData"):
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(name + ":"):
-            return int(line.split()[1]) * 1024
-    raise KeyError(name)
 
 
 class Seen:
@@ -32,10 +23,10 @@ def happened(event, live):
         Seen.batches += 1
         Seen.between += (data(),)
         if Seen.batches == BATCH and PART:
-            growth = data("VmPeak") - data("VmSize") + data() - min(Seen.between[1:])
-            resource.setrlimit(resource.RLIMIT_DATA, (int(data() + PART * growth), -1))
+            growth = peak() - min(Seen.between[1:])
+            set_limit(data() + PART * growth)
     elif event == "on_train_batch_end" and Seen.batches == BATCH:
-        resource.setrlimit(resource.RLIMIT_DATA, (WHOLE, -1))
+        lift()
         keep(*live())
 
 
@@ -75,24 +66,6 @@ def watch_yolov5(module):
     module.Callbacks.run = run
 
 
-class Finder:
-    def find_spec(self, name, path=None, target=None):
-        if name not in TRAINERS:
-            return None
-        sys.meta_path.remove(self)
-        import importlib.util
-
-        spec = importlib.util.find_spec(name)
-        execute = spec.loader.exec_module
-        watch = watch_ultralytics if name == TRAINERS[0] else watch_yolov5
-
-        def exec_module(module):
-            execute(module)
-            watch(module)
-
-        spec.loader.exec_module = exec_module
-        return spec
-
-
-resource.setrlimit(resource.RLIMIT_DATA, (WHOLE, -1))
-sys.meta_path.insert(0, Finder())
+lift()
+after_import([ULTRALYTICS], watch_ultralytics)
+after_import(["yolov5.utils.callbacks"], watch_yolov5)

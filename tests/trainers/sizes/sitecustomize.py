@@ -5,8 +5,9 @@ keeps a tiny training from running away from the test that watches it.
 """
 
 import os
-import sys
 import time
+
+from in_training import after_import
 
 PAUSE_SECONDS = 0.02
 # Where each trainer's network is, and the class of it whose `forward` takes a whole batch.
@@ -21,7 +22,8 @@ def trained(model, x):
     return x if outer and model.training and x.shape[0] > 1 else None
 
 
-def wrap(model):
+def watch(module):
+    model = getattr(module, NETWORKS[module.__name__])
     original = model.forward
 
     def forward(self, x, *args, **kwargs):
@@ -35,23 +37,4 @@ def wrap(model):
     model.forward = forward
 
 
-class Finder:
-    def find_spec(self, name, path=None, target=None):
-        if name not in NETWORKS:
-            return None
-        sys.meta_path.remove(self)
-        import importlib.util
-
-        spec = importlib.util.find_spec(name)
-        sys.meta_path.insert(0, self)
-        execute = spec.loader.exec_module
-
-        def exec_module(module):
-            execute(module)
-            wrap(getattr(module, NETWORKS[name]))
-
-        spec.loader.exec_module = exec_module
-        return spec
-
-
-sys.meta_path.insert(0, Finder())
+after_import(NETWORKS, watch)

@@ -9,43 +9,15 @@ is appended to FACTS, one JSON object a process.
 
 import json
 import os
-import resource
 import sys
 from pathlib import Path
+
+from in_training import CALLBACKS, after_import, data, lift, peak, set_limit
 
 PART = float(os.environ.get("PART", "0.5"))
 AFTER_BATCHES = int(os.environ.get("AFTER_BATCHES", "0"))
 FROM_EPOCH = int(os.environ.get("FROM_EPOCH", "1"))
 WHEN = Path(os.environ.get("WHEN", "/"))
-
-
-def data(name="VmData"):
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(name + ":"):
-            return int(line.split()[1]) * 1024
-    raise KeyError(name)
-
-
-def set_limit(limit_bytes):
-    resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, -1))
-
-
-class Finder:
-    def find_spec(self, name, path=None, target=None):
-        if name not in ("utils.callbacks", "yolov5.utils.callbacks", "yolov9.utils.callbacks"):
-            return None
-        sys.meta_path.remove(self)
-        import importlib.util
-
-        spec = importlib.util.find_spec(name)
-        execute = spec.loader.exec_module
-
-        def exec_module(module):
-            execute(module)
-            watch(module.Callbacks)
-
-        spec.loader.exec_module = exec_module
-        return spec
 
 
 def note(variables):
@@ -66,15 +38,15 @@ def note(variables):
         file.write(json.dumps(told) + "\n")
 
 
-def watch(callbacks):
-    original = callbacks.run
+def watch(module):
+    original = module.Callbacks.run
     file = Path(os.environ["LIMIT_FILE"])
     between = []
-    peak = []
+    peaks = []
 
     def limit():
         if between and not file.exists():
-            growth = peak[-1] - sorted(between)[len(between) // 2]
+            growth = peaks[-1] - sorted(between)[len(between) // 2]
             file.write_text(str(int(data() + PART * growth)))
         if file.exists():
             set_limit(int(file.read_text()))
@@ -88,15 +60,15 @@ def watch(callbacks):
             if len(between) == AFTER_BATCHES + 1 and AFTER_BATCHES:
                 limit()
         elif hook == "on_train_batch_end":
-            peak.append(data("VmPeak") - data("VmSize") + data())
+            peaks.append(peak())
         elif hook == "on_train_epoch_start" and (
             file.exists()
             or (between and sys._getframe(1).f_locals["epoch"] >= FROM_EPOCH and WHEN.exists())
         ):
             limit()
 
-    callbacks.run = run
+    module.Callbacks.run = run
 
 
-set_limit(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 9 // 10)
-sys.meta_path.insert(0, Finder())
+lift()
+after_import(CALLBACKS, watch)

@@ -9,27 +9,11 @@ import os
 import sys
 import time
 
-
-class Finder:
-    def find_spec(self, name, path=None, target=None):
-        if name != "utils.callbacks":
-            return None
-        sys.meta_path.remove(self)
-        import importlib.util
-
-        spec = importlib.util.find_spec(name)
-        execute = spec.loader.exec_module
-
-        def exec_module(module):
-            execute(module)
-            watch(module.Callbacks)
-
-        spec.loader.exec_module = exec_module
-        return spec
+from in_training import after_import
 
 
-def watch(callbacks):
-    original = callbacks.run
+def watch(module):
+    original = module.Callbacks.run
 
     def run(self, hook, *args, **kwargs):
         original(self, hook, *args, **kwargs)
@@ -42,7 +26,7 @@ def watch(callbacks):
             while True:
                 eaten.append(b"x" * (1 << 20))
 
-    callbacks.run = run
+    module.Callbacks.run = run
 
 
-sys.meta_path.insert(0, Finder())
+after_import(["utils.callbacks"], watch)

@@ -1,0 +1,1 @@
+../../../tests/programs/in_training.py

@@ -1,0 +1,1 @@
+../../programs/in_training.py
