@@ -166,8 +166,6 @@ class Attempt:
             together = ranks.merged(group)
             spec = together.spec
             return together if spec is None else replace(together, spec=self.as_started(spec))
-        if len(self.states) == 1:  # of nearly all, and asked for with every look
-            return next(iter(self.states.values()))
         ranked = sorted(
             self.states.items(),
             key=lambda item: (item[1].spec is not None, self.processes[item[0]] == self.process),
@@ -181,8 +179,6 @@ class Attempt:
     def _ranks(self) -> list[int]:
         """The connections of ranks; none for one process that trains alone, whatever it says."""
         told = [number for number, state in self.states.items() if state.rank is not None]
-        if not told:
-            return told
         alone = all(
             self.states[each].ranks == 1 and self.processes[each] == self.process for each in told
         )
