@@ -129,7 +129,8 @@ def judge(folder: Path, record: bool) -> int:
         lines.append(
             f"| {above:.0%} | {len(mine)} | {sum(bool(r['done']) for r in mine)} | {told} |"
         )
-    lines += ["", "The shapes: " + ", ".join(sorted({run["shape"] for run in runs})) + "."]
+    shapes = ", ".join(sorted({run["shape"] for run in runs}))
+    lines += ["", machine.paragraph(f"The shapes: {shapes}.").rstrip()]
     text = "\n".join([*lines, ""])
     print(text)
     if record:
