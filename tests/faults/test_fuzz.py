@@ -6,9 +6,9 @@ memory is measured meanwhile. 50,000 messages each time, a million with `make fa
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
+import platform
 import queue
 import random
 import socket
@@ -174,7 +174,8 @@ def test_another_users_process_is_not_listened_to() -> None:
     assert sum(isinstance(each, events.HookConnected) for each in told) == 1, "that of root"
 
 
-@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed")
+@pytest.mark.slice
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="atheris is packaged for x86-64 alone")
 def test_guided_by_coverage_nothing_but_wire_errors_come_out(tmp_path: Path) -> None:
     corpus = tmp_path / "corpus"
     corpus.mkdir()
