@@ -30,8 +30,8 @@ class Turn:
     def __init__(self, post: Post, closing: threading.Event) -> None:
         self._post, self._closing = post, closing
         self._events: list[Event] = []
-        # Of one connection, the last that was heard: fields by kind, and where they came from.
-        self._joining: dict[str, list[Fields]] = {kind: [] for kind in KINDS}
+        # Of one connection: fields by kind, the kind that was heard last at the end; and from whom.
+        self._joining: dict[str, list[Fields]] = {}
         self._from: tuple[int, ProcessKey, float] | None = None
         self.dropped = 0
 
@@ -52,7 +52,9 @@ class Turn:
         if self._from is not None and self._from[0] != connection:
             self._gather()
         self._from = connection, process, at
-        self._joining[kind].append(fields)
+        these = self._joining.pop(kind, [])
+        these.append(fields)
+        self._joining[kind] = these
 
     def hand_on(self) -> None:
         """Post all of it."""
@@ -68,16 +70,14 @@ class Turn:
                 self._post_surely(event)
 
     def _gather(self) -> None:
-        """Make one event of each kind that was read together: windows first, as they were sent."""
+        """Make one event of each kind that was read together, in the order of their last ones."""
         if self._from is None:
             return
         connection, process, at = self._from
         for kind, these in self._joining.items():
-            if these:
-                message = HookMessage(connection, process, kind, joined(these), at, len(these))
-                self._events.append(message)
-                these.clear()
-        self._from = None
+            message = HookMessage(connection, process, kind, joined(these), at, len(these))
+            self._events.append(message)
+        self._joining, self._from = {}, None
 
     def _post_surely(self, event: Event) -> None:
         while not self._post(event):
