@@ -11,14 +11,11 @@ buffers fill, and a hook drops and counts rather than waits.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from typing import Any
 
 from yolowatch.model.events import Event, HookMessage, HookRefused, Post
+from yolowatch.model.fold import Fields
 from yolowatch.model.identity import ProcessKey
 from yolowatch.model.joining import KINDS, joined
-
-Fields = Mapping[str, Any]
 
 _MOST_EVENTS = 1024  # that are handed on together
 _RETRY_SECONDS = 0.01

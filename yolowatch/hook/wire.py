@@ -266,8 +266,9 @@ def decode(data):
     integers, lows, highs, others = _SHAPES.get((kind, names)) or _shape(kind, names)
     # Nearly all of a sample are integers within their bounds, ten times a second: all at once.
     values = tuple(map(body.__getitem__, integers))
-    if _INTEGERS.issuperset(map(type, values)) and all(map(le, lows, values)):
-        names = others if all(map(le, values, highs)) else names
+    typed = _INTEGERS.issuperset(map(type, values))
+    if typed and all(map(le, lows, values)) and all(map(le, values, highs)):
+        names = others
     table, name = FIELDS[kind], ""
     try:
         for name in names:

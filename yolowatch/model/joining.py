@@ -7,8 +7,10 @@ decoded messages, before the state knows of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+
+from yolowatch.model.fold import Fields
 
 KINDS = ("sample", "footprints")
 _TOGETHER: tuple[tuple[str, Callable[[Iterable[Any]], Any]], ...] = (
@@ -20,7 +22,7 @@ _TOGETHER: tuple[tuple[str, Callable[[Iterable[Any]], Any]], ...] = (
 )
 
 
-def joined(messages: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+def joined(messages: Sequence[Fields]) -> Fields:
     """The fields of one message in place of these of one of KINDS, oldest first; what none of them
     says stays unknown.
     """
